@@ -1,0 +1,1 @@
+"""The harness: one denoiser, every strategy, one ruler."""

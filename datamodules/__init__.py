@@ -1,0 +1,1 @@
+"""Where patches and reference crops come from."""

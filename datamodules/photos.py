@@ -1,0 +1,194 @@
+"""Random crops of the photographs in a folder."""
+
+import json
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+from warnings import warn
+
+import numpy as np
+import torch
+from PIL import Image
+from typing_extensions import override
+
+from datamodules.manifest import Manifest, Photo, decode, hashed, scaled, scan
+from datamodules.patches import Crop, PatchData, Split
+
+__all__ = ["Photos"]
+
+
+class Photos(PatchData):
+    """Any folder of images, with its subfolders.
+
+    Every file is decoded once at the start; damaged and too small ones are skipped with a warning.
+    Whole files go to `train`, `val` or `test`, by their path below `root` and `seed`. Successive
+    crops of a split visit every image that is large enough once, in random order, then again.
+
+    Args:
+        root: Folder of the images, searched with all its subfolders.
+        scale: Factor on both sides of every image before crops are taken, above 0.
+        holdout: Share of the files kept for `test`, in (0, 1); at least one file.
+        val_share: Share of the files kept for `val`, in (0, 1); at least one file.
+        flip: Whether a random half of the training crops is mirrored left to right.
+        cache_mib: Memory for decoded images, in MiB, for each worker; at least 0.
+        patch_size: Side of a training patch, in pixels.
+        batch_size: Patches a batch, on each device.
+        patches_per_epoch: Training patches after which an epoch is said to be over.
+        val_patches: Validation patches, the same ones every time.
+        num_workers: Worker processes that make crops; 0 makes them in the training process.
+        seed: Seeds the split and the choice of crops.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        scale: float = 1.0,
+        holdout: float = 0.2,
+        val_share: float = 0.05,
+        flip: bool = True,
+        cache_mib: int = 512,
+        patch_size: int = 32,
+        batch_size: int = 64,
+        patches_per_epoch: int = 32_000,
+        val_patches: int = 1024,
+        num_workers: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(patch_size, batch_size, patches_per_epoch, val_patches, num_workers, seed)
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be a finite number above 0, got {scale}.")
+        if not (holdout > 0 and val_share > 0 and holdout + val_share < 1):
+            raise ValueError(
+                "holdout and val_share must be above 0 and leave something to train on, "
+                f"got {holdout} and {val_share}."
+            )
+        if cache_mib < 0:
+            raise ValueError(f"cache_mib must be at least 0, got {cache_mib}.")
+        self.root = Path(root).expanduser()
+        self.scale = scale
+        self.flip = flip
+        self.cache_mib = cache_mib
+        self._manifest = scan(
+            self.root,
+            scale=scale,
+            smallest=patch_size,
+            holdout=holdout,
+            val_share=val_share,
+            seed=seed,
+        )
+        self._warn_if_cache_is_small()
+        self._cache = _ImageCache(cache_mib * 2**20)
+        self._usable: dict[tuple[Split, int, int], list[Photo]] = {}
+        self._rounds: dict[tuple[Split, int, int], tuple[int, list[Photo]]] = {}
+
+    @property
+    def manifest(self) -> Manifest:
+        """Which files there are, how large, in which split, and which were skipped."""
+        return self._manifest
+
+    def write_manifest(self, path: str | Path) -> None:
+        """Writes the manifest as JSON."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(self.manifest.as_dict(), indent=2) + "\n")
+
+    @property
+    @override
+    def description(self) -> dict[str, Any]:
+        return super().description | {
+            "root": self.manifest.root,
+            "scale": self.scale,
+            "images": self.manifest.counts,
+            "content": self.manifest.content,
+        }
+
+    @override
+    def crop(self, split: Split, index: int, height: int, width: int) -> Crop:
+        photo = self._photo(split, index, height, width)
+        bits = hashed("crop", self.seed, split, index, height, width)
+        bits, mirrored = divmod(bits, 2)
+        bits, top = divmod(bits, photo.height - height + 1)
+        bits, left = divmod(bits, photo.width - width + 1)
+        pixels = self._pixels(photo)[:, top : top + height, left : left + width]
+        return pixels.flip(-1) if self.flip and mirrored and split == "train" else pixels.clone()
+
+    def _photo(self, split: Split, index: int, height: int, width: int) -> Photo:
+        """Image of crop `index`: place `index % n` of round `index // n` through all n images.
+
+        The order of the last round is remembered, since indices mostly ascend.
+        """
+        size = (split, height, width)
+        if size not in self._usable:
+            self._usable[size] = self._large_enough(split, height, width)
+        number, place = divmod(index, len(self._usable[size]))
+        if self._rounds.get(size, (None,))[0] != number:
+            order = sorted(
+                self._usable[size],
+                key=lambda photo: hashed("round", self.seed, split, number, photo.path),
+            )
+            self._rounds[size] = (number, order)
+        return self._rounds[size][1][place]
+
+    def _large_enough(self, split: Split, height: int, width: int) -> list[Photo]:
+        photos = [photo for photo in self.manifest.photos if photo.split == split]
+        usable = [photo for photo in photos if photo.height >= height and photo.width >= width]
+        if usable:
+            return usable
+        nearest = min(photos, key=lambda photo: max(height / photo.height, width / photo.width))
+        # A side of n pixels may have been rounded up from n - 1/2.
+        growth = max(height / (nearest.height - 0.5), width / (nearest.width - 0.5))
+        enough = math.ceil(1000 * self.scale * growth) / 1000
+        raise ValueError(
+            f"a crop of {height}x{width} px (height x width) fits into none of the {len(photos)} "
+            f"{split} images: the largest for that shape is {nearest.height}x{nearest.width} px "
+            f"at scale={self.scale:g}; ask for a smaller canvas, or set scale={enough}."
+        )
+
+    def _pixels(self, photo: Photo) -> Crop:
+        pixels = self._cache.get(photo.path)
+        if pixels is None:
+            image = decode((self.root / photo.path).read_bytes())
+            size = (scaled(image.width, self.scale), scaled(image.height, self.scale))
+            if size != image.size:
+                image = image.resize(size, Image.Resampling.LANCZOS)
+            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+            self._cache.put(photo.path, pixels)
+        return pixels
+
+    def _warn_if_cache_is_small(self) -> None:
+        """Warns if training would decode files over and over: reuse comes after a whole round."""
+        photos = [photo for photo in self.manifest.photos if photo.split == "train"]
+        needed = math.ceil(sum(3 * photo.height * photo.width for photo in photos) / 2**20)
+        if needed > self.cache_mib:
+            warn(
+                f"the {len(photos)} training images take {needed} MiB at scale={self.scale:g}, but "
+                f"cache_mib={self.cache_mib}: most crops will decode a file again, which is slow; "
+                f"set cache_mib={needed} or lower scale.",
+                stacklevel=3,
+            )
+
+
+class _ImageCache:
+    """Keeps the images used last, up to a number of bytes; a pickled copy starts empty."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self.images: OrderedDict[str, torch.Tensor] = OrderedDict()
+
+    def get(self, path: str) -> torch.Tensor | None:
+        if path in self.images:
+            self.images.move_to_end(path)
+        return self.images.get(path)
+
+    def put(self, path: str, pixels: torch.Tensor) -> None:
+        if pixels.nbytes > self.limit:
+            return
+        self.images[path] = pixels
+        self.size += pixels.nbytes
+        while self.size > self.limit:
+            _, oldest = self.images.popitem(last=False)
+            self.size -= oldest.nbytes
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return (_ImageCache, (self.limit,))

@@ -1,0 +1,1 @@
+"""Networks and their wrappers: (x_t, sigma, context) -> x0_hat."""

@@ -1,0 +1,148 @@
+"""Weights on disk: a `.safetensors` file and, beside it, the `.json` to rebuild them with.
+
+The `.json` holds the network's class and settings, the preconditioning, and the provenance of the
+weights. Nothing is pickled.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from denoisers.precond import EDMPrecond
+
+__all__ = ["CheckpointError", "load_denoiser", "save_denoiser", "sha256_of"]
+
+
+class CheckpointError(ValueError):
+    """A file that holds no denoiser of ours; the message says what is wrong and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a denoiser is rebuilt from, its weights apart."""
+
+    network: str
+    settings: dict[str, Any]
+    patch_size: int
+    sigma_data: float
+    sigma_floor: float
+
+    def build(self) -> EDMPrecond:
+        """Returns the denoiser with fresh weights."""
+        module, _, name = self.network.rpartition(".")
+        network_class = getattr(importlib.import_module(module), name)
+        return EDMPrecond(
+            network_class(**self.settings), self.patch_size, self.sigma_data, self.sigma_floor
+        )
+
+
+def save_denoiser(
+    denoiser: EDMPrecond,
+    path: str | Path,
+    *,
+    provenance: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes `path` (.safetensors) and its `.json`.
+
+    Args:
+        denoiser: A denoiser whose network has a `config` of constructor arguments.
+        path: Where the weights go; the folder is made.
+        provenance: Where the weights come from: command, data, steps, losses.
+        dtype: Type of the stored weights; float16 halves the file.
+    """
+    path = _checked_suffix(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    network = denoiser.network
+    recipe = Recipe(
+        network=f"{type(network).__module__}.{type(network).__qualname__}",
+        settings=network.config,
+        patch_size=denoiser.patch_size,
+        sigma_data=denoiser.sigma_data,
+        sigma_floor=denoiser.sigma_floor,
+    )
+    weights = {
+        name: value.detach().to("cpu", dtype).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    save_file(weights, path)
+    beside = {
+        "format": 1,
+        "denoiser": dataclasses.asdict(recipe),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "weights_sha256": sha256_of(path),
+        "provenance": provenance,
+    }
+    path.with_suffix(".json").write_text(json.dumps(beside, indent=2) + "\n")
+
+
+def load_denoiser(path: str | Path, *, device: torch.device | str = "cpu") -> EDMPrecond:
+    """Rebuilds a denoiser, ready to sample from: float32, evaluation mode, no gradients kept.
+
+    Raises:
+        CheckpointError: If a file is missing, damaged, or does not fit the other.
+    """
+    path = _checked_suffix(path)
+    recipe = _read_recipe(path)
+    try:
+        denoiser = recipe.build()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.with_suffix('.json')} does not describe a network that can be built here: "
+            f"{error}"
+        ) from error
+    weights = _read_weights(path)
+    try:
+        denoiser.network.load_state_dict({name: w.float() for name, w in weights.items()})
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[1].strip()
+        raise CheckpointError(
+            f"the weights in {path} are those of another architecture than its .json describes "
+            f"({recipe.network}): {first}"
+        ) from error
+    return denoiser.eval().requires_grad_(False).to(device)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Returns the SHA-256 of a file's content, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checked_suffix(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix == ".ckpt":
+        raise CheckpointError(
+            f"{path} is a training checkpoint; export its weights first: "
+            f"python -m lightning_modules.export {path} {path.with_suffix('.safetensors').name}"
+        )
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"a denoiser is a .safetensors file, got {path}.")
+    return path
+
+
+def _read_recipe(path: Path) -> Recipe:
+    beside = path.with_suffix(".json")
+    for file in (path, beside):
+        if not file.is_file():
+            raise CheckpointError(f"no denoiser at {path}: {file} is missing.")
+    try:
+        return Recipe(**json.loads(beside.read_text())["denoiser"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{beside} is damaged or not ours: {error!r}") from error
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is truncated or not a safetensors file ({error}); fetch or export it again."
+        ) from error

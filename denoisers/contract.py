@@ -1,0 +1,38 @@
+"""What a denoiser is: the one interface that networks, wrappers and oracles share."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Image = Float[Tensor, "batch channels height width"]
+Mask = Bool[Tensor, "#batch #channels height width"]
+Sigma = Float[Tensor, "#batch 1 #height #width"]
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Anything that estimates E[x0 | x_t] where x_t = x0 + sigma * eps.
+
+    Images lie in [-1, 1]. The noise level may differ from sample to sample and from pixel to
+    pixel; where it is 0 the estimate is `x_t` itself.
+    """
+
+    def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
+        """Returns `x0_hat`. `context` is whatever conditions the estimate, or None."""
+        ...
+
+
+@runtime_checkable
+class PatchDenoiser(Denoiser, Protocol):
+    """A denoiser of patches that says which patches it takes.
+
+    Attributes:
+        patch_size: Side of the square patch it was trained on, in pixels.
+        multiple: Height and width of what it is given must be multiples of this, in pixels.
+        channels: Channels of the images.
+    """
+
+    patch_size: int
+    multiple: int
+    channels: int

@@ -1,0 +1,106 @@
+"""EDM preconditioning, elementwise, so that every pixel may sit at its own noise level.
+
+References:
+    [EDM] Karras, Aittala, Aila, Laine: Elucidating the Design Space of Diffusion-Based
+    Generative Models, 2022. arXiv:2206.00364
+"""
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import nn
+from typing_extensions import override
+
+from denoisers.contract import Image, Sigma
+
+__all__ = ["EDMPrecond"]
+
+
+class EDMPrecond(nn.Module):
+    """Turns a raw network F into a denoiser ([EDM] Eq. 7 and Table 1).
+
+        D(x_t, sigma) = c_skip x_t + c_out F(c_in x_t, c_noise)
+
+    Where `sigma` is 0, `c_skip` is 1 and `c_out` is 0 to the last bit: clean pixels come back as
+    they went in.
+
+    Args:
+        network: F, with the attributes `multiple` and `in_channels`.
+        patch_size: Side of the patches it is trained on, in pixels.
+        sigma_data: Standard deviation of the data, for images in [-1, 1].
+        sigma_floor: Levels below this look alike to the network: it was never trained there.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        patch_size: int = 32,
+        sigma_data: float = 0.5,
+        sigma_floor: float = 0.002,
+    ) -> None:
+        super().__init__()
+        if sigma_data <= 0 or sigma_floor <= 0:
+            raise ValueError(
+                f"sigma_data and sigma_floor must be positive, got {sigma_data}, {sigma_floor}."
+            )
+        if patch_size <= 0 or patch_size % (2 * network.multiple):
+            raise ValueError(
+                f"patch_size must be a multiple of {2 * network.multiple}, so that half a patch "
+                f"fits the network, got {patch_size}."
+            )
+        self.network = network
+        self.patch_size = patch_size
+        self.multiple = network.multiple
+        self.channels = network.in_channels
+        self.sigma_data = sigma_data
+        self.sigma_floor = sigma_floor
+        self.autocast_dtype: torch.dtype | None = None
+
+    @override
+    def forward(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
+        """Returns `x0_hat`.
+
+        Raises:
+            ValueError: If the size is no multiple of `multiple`, or a context is given: this
+                network takes none.
+        """
+        self._refuse_misfits(x_t, context)
+        c_skip, c_out = self._outer_coefficients(sigma)
+        return c_skip * x_t + c_out * self._raw(x_t, sigma)
+
+    def loss(self, x0: Image, sigma: Sigma, eps: Image) -> Image:
+        """Returns the weighted squared error of every pixel ([EDM] Eq. 8).
+
+        With the weight 1 / c_out^2 it is the squared error of F against its effective target, of
+        order 1 at every level. Pixels at level 0 have nothing to learn: their error is 0.
+        """
+        x_t = x0 + sigma * eps
+        c_skip, c_out = self._outer_coefficients(sigma)
+        noisy = (sigma > 0).expand_as(x0)
+        target = (x0 - c_skip * x_t) / c_out.clamp(min=1e-12)
+        return torch.where(noisy, (self._raw(x_t, sigma) - target).square(), 0.0)
+
+    def _outer_coefficients(self, sigma: Sigma) -> tuple[Sigma, Sigma]:
+        total = sigma.square() + self.sigma_data**2
+        return self.sigma_data**2 / total, sigma * self.sigma_data * total.rsqrt()
+
+    def _raw(self, x_t: Image, sigma: Sigma) -> Image:
+        c_in = (sigma.square() + self.sigma_data**2).rsqrt()
+        c_noise = sigma.clamp(min=self.sigma_floor).log() / 4
+        with self._precision(x_t.device):
+            return self.network(c_in * x_t, c_noise).to(x_t.dtype)
+
+    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager:
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, self.autocast_dtype)
+
+    def _refuse_misfits(self, x_t: Image, context: Any) -> None:
+        height, width = x_t.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"height and width must be multiples of {self.multiple}, got {height} x {width}."
+            )
+        if context is not None:
+            raise ValueError("this denoiser is unconditional: context must be None.")

@@ -1,0 +1,1 @@
+"""Training of the shared denoiser. The mathematics lives in `denoisers` and `sampling`."""

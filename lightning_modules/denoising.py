@@ -1,0 +1,173 @@
+"""Training of the shared patch denoiser.
+
+References:
+    [EDM] Karras, Aittala, Aila, Laine, 2022. arXiv:2206.00364
+    [DC] Zhang et al., DiffCollage, 2023. arXiv:2303.17076
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from jaxtyping import UInt8
+from torch import Generator, Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from typing_extensions import override
+
+from denoisers.contract import Image
+from denoisers.precond import EDMPrecond
+from lightning_modules.noise_levels import NoiseLevels
+from lightning_modules.provenance import Stopwatch, provenance
+from sampling.images import to_uint8
+from sampling.noise import CanvasNoise, seed_of
+from sampling.solvers import Heun, Solver
+
+__all__ = ["DenoiserTraining"]
+
+OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+Axis = Literal["height", "width"]
+
+
+class DenoiserTraining(L.LightningModule):
+    """Trains one denoiser for every strategy: full patches, half patches and noise maps.
+
+    All randomness of a step is a function of (seed, epoch, batch, rank), so a run that resumes
+    draws what the uninterrupted run would have drawn.
+
+    Args:
+        network: The raw network F, with `multiple` and `in_channels`.
+        patch_size: Side of the training patches, in pixels.
+        sigma_data: Standard deviation of the data, for images in [-1, 1].
+        noise_levels: Which levels to train on.
+        half_share: Share of the batches cropped to half-patches, in [0, 1] ([DC] Algorithm 6).
+        half_axes: The axes that are halved, one at a time, chosen at random.
+        optimizer: Makes the optimizer from the parameters.
+        warmup_steps: Optimizer steps over which the learning rate rises from 0.
+        final_lr_share: Where the cosine ends, as a share of the peak learning rate.
+        val_sigmas: Levels at which the validation loss is reported, one band each.
+        predict_solver: Solver of `predict`.
+        seed: Seeds the noise of training, validation and prediction.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        patch_size: int = 32,
+        sigma_data: float = 0.5,
+        noise_levels: NoiseLevels = NoiseLevels(),  # noqa: B008 (frozen)
+        half_share: float = 0.5,
+        half_axes: Sequence[Axis] = ("height", "width"),
+        optimizer: OptimizerFactory = torch.optim.AdamW,
+        warmup_steps: int = 200,
+        final_lr_share: float = 0.01,
+        val_sigmas: Sequence[float] = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+        predict_solver: Solver = Heun(num_steps=40),  # noqa: B008 (frozen)
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= half_share <= 1 or (half_share and not half_axes):
+            raise ValueError(
+                f"half_share must be in [0, 1] and half_axes not empty, got {half_share}, "
+                f"{list(half_axes)}."
+            )
+        # Nothing is ignored: the checkpoint alone must rebuild the network.
+        self.save_hyperparameters()
+        self.denoiser = EDMPrecond(network, patch_size, sigma_data)
+        self.noise_levels = noise_levels
+        self.half_share = half_share
+        self.half_axes = tuple(half_axes)
+        self.optimizer = optimizer
+        self.warmup_steps = warmup_steps
+        self.final_lr_share = final_lr_share
+        self.val_sigmas = tuple(val_sigmas)
+        self.predict_solver = predict_solver
+        self.seed = seed
+        self.stopwatch = Stopwatch()
+
+    @override
+    def on_fit_start(self) -> None:
+        self.stopwatch.resume(self.stopwatch.before)
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["provenance"] = provenance(self.trainer, self.stopwatch)
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.stopwatch.resume(checkpoint["provenance"]["seconds"])
+
+    @override
+    def training_step(self, batch: Image, batch_idx: int) -> Tensor:
+        generator = self._generator("train", self.current_epoch, batch_idx, self.global_rank)
+        x0 = self._halved(batch, generator)
+        sigma = self.noise_levels.draw(len(x0), *x0.shape[-2:], generator=generator).to(x0)
+        eps = torch.randn(x0.shape, generator=generator).to(x0)
+        # Clean pixels carry no error: the mean is over the noisy ones.
+        noisy_share = (sigma > 0).float().mean().clamp(min=1e-3)
+        loss = self.denoiser.loss(x0, sigma, eps).mean() / noisy_share
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    @override
+    def validation_step(self, batch: Image, batch_idx: int) -> None:
+        self._log_bands("val", batch, batch_idx)
+
+    @override
+    def test_step(self, batch: Image, batch_idx: int) -> None:
+        self._log_bands("test", batch, batch_idx)
+
+    @override
+    def predict_step(self, batch: Tensor, batch_idx: int) -> UInt8[Tensor, "batch 3 size size"]:
+        """Returns one patch for each sample number in `batch`."""
+        noise = CanvasNoise(self.seed, batch.tolist(), device=self.device)
+        size = self.denoiser.patch_size
+        eps = noise.draw("start", 0, (self.denoiser.channels, size, size))
+        return to_uint8(self.predict_solver(self.denoiser, eps, noise.stream("churn")))
+
+    @override
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(list(self.parameters()))
+        total = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total):
+            raise ValueError(
+                "the cosine needs to know where it ends: set trainer.max_steps or max_epochs."
+            )
+        schedule = LambdaLR(optimizer, lambda step: self._lr_share(step, int(total)))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _lr_share(self, step: int, total: int) -> float:
+        """Share of the peak learning rate at `step`: a linear rise, then half a cosine."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
+        cosine = (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        return self.final_lr_share + (1 - self.final_lr_share) * cosine
+
+    def _halved(self, x0: Image, generator: Generator) -> Image:
+        """Crops a share of the batches to a random half ([DC] Algorithm 6)."""
+        if torch.rand((), generator=generator) >= self.half_share:
+            return x0
+        choice = int(torch.randint(len(self.half_axes), (), generator=generator))
+        axis = {"height": 2, "width": 3}[self.half_axes[choice]]
+        half = x0.shape[axis] // 2
+        start = int(torch.randint(half + 1, (), generator=generator))
+        return x0.narrow(axis, start, half)
+
+    def _log_bands(self, stage: str, x0: Image, batch_idx: int) -> None:
+        """Logs the loss at every validation level, with the same noise at every call."""
+        generator = self._generator(stage, batch_idx, self.global_rank)
+        losses = []
+        for level in self.val_sigmas:
+            eps = torch.randn(x0.shape, generator=generator).to(x0)
+            sigma = x0.new_full((1, 1, 1, 1), level)
+            losses.append(self.denoiser.loss(x0, sigma, eps).mean())
+            self.log(f"{stage}/loss_sigma_{level:g}", losses[-1], sync_dist=True)
+        self.log(f"{stage}/loss", torch.stack(losses).mean(), prog_bar=True, sync_dist=True)
+
+    def _generator(self, *parts: int | str) -> Generator:
+        return Generator().manual_seed(seed_of(self.seed, *parts))

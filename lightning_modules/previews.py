@@ -1,0 +1,110 @@
+"""Pictures of a training in progress, and patches on disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import UInt8
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torchvision.utils import make_grid, save_image
+from typing_extensions import override
+
+from lightning_modules.denoising import DenoiserTraining
+from sampling.images import to_uint8
+from sampling.noise import CanvasNoise
+from strategies.base import Strategy
+from strategies.canvas import Canvas
+
+__all__ = ["PatchWriter", "Previews"]
+
+
+class Previews(Callback):
+    """Logs a grid of patches and strips of the same seeds to TensorBoard after validation.
+
+    Args:
+        strategy: Makes the strips.
+        num_patches: Patches of the grid.
+        num_strips: Strips, one under the other.
+        strip_width: Width of a strip, in pixels.
+        every_n_validations: Logs after each n-th validation.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        num_patches: int = 32,
+        num_strips: int = 4,
+        strip_width: int = 192,
+        every_n_validations: int = 1,
+    ) -> None:
+        if min(num_patches, num_strips, strip_width, every_n_validations) < 1:
+            raise ValueError("counts, width and every_n_validations must be at least 1.")
+        self.strategy = strategy
+        self.num_patches = num_patches
+        self.num_strips = num_strips
+        self.strip_width = strip_width
+        self.every_n_validations = every_n_validations
+        self.validations = 0
+
+    @override
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: DenoiserTraining, *args: Any, **kwargs: Any
+    ) -> None:
+        # Not at the epoch's end: by then the averaged weights have been swapped out again.
+        batch_idx = args[2] if len(args) > 2 else kwargs["batch_idx"]
+        if trainer.sanity_checking or not trainer.is_global_zero or batch_idx != 0:
+            return
+        self.validations += 1
+        if self.validations % self.every_n_validations == 0:
+            self._log(trainer, pl_module)
+
+    def _log(self, trainer: L.Trainer, module: DenoiserTraining) -> None:
+        size = module.denoiser.patch_size
+        patches = self._generate(module, self.num_patches, width=size)
+        strips = self._generate(module, self.num_strips, width=self.strip_width)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                step = trainer.global_step
+                logger.experiment.add_image("patches", make_grid(patches, nrow=8), step)
+                logger.experiment.add_image("strips", make_grid(strips, nrow=1), step)
+
+    @torch.no_grad()
+    def _generate(
+        self, module: DenoiserTraining, count: int, *, width: int
+    ) -> UInt8[Tensor, "count 3 height width"]:
+        denoiser = module.denoiser
+        canvas = Canvas(height=denoiser.patch_size, width=width, channels=denoiser.channels)
+        noise = CanvasNoise(module.seed, range(count), device=module.device)
+        with module.trainer.precision_plugin.forward_context():
+            return to_uint8(self.strategy.generate(denoiser, canvas, noise)).cpu()
+
+
+class PatchWriter(BasePredictionWriter):
+    """Writes what `predict` returns: one PNG a sample, named by its number.
+
+    Args:
+        folder: Where the files go.
+    """
+
+    def __init__(self, folder: str = "runs/patches") -> None:
+        super().__init__(write_interval="batch")
+        self.folder = Path(folder)
+
+    @override
+    def write_on_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        prediction: UInt8[Tensor, "batch 3 height width"],
+        batch_indices: Sequence[int] | None,
+        batch: Tensor,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for number, patch in zip(batch.tolist(), prediction, strict=True):
+            save_image(patch.float() / 255, self.folder / f"{number:06d}.png")

@@ -1,0 +1,1 @@
+"""Noise levels, solvers and reproducible noise. Nothing here knows of canvases."""

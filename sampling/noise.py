@@ -1,0 +1,86 @@
+"""Reproducible noise: a function of (seed, sample index, purpose, step) and of nothing else.
+
+Batch size, rank, device and the order of calls play no part, so sample k of a run is the same
+image whoever makes it, and with whatever company.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from denoisers.contract import Image
+
+__all__ = ["CanvasNoise", "NoiseStream", "seed_of"]
+
+
+def seed_of(*parts: int | str) -> int:
+    """Returns a 63-bit seed that is a hash of its parts: near parts give unrelated seeds."""
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+class CanvasNoise:
+    """Standard normal noise for a batch of numbered samples.
+
+    Numbers are drawn on the CPU, whose generator gives the same ones on every machine, then
+    moved: one canvas of 32 x 192 takes about 0.2 ms.
+
+    Args:
+        seed: The run's seed.
+        indices: The number of each sample of the batch within the run.
+        device: Where the noise goes.
+        dtype: Its floating-point type.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        indices: Sequence[int],
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if not len(indices):
+            raise ValueError("indices must name at least one sample, got none.")
+        self.seed = seed
+        self.indices = tuple(indices)
+        self.device = torch.device(device)
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def draw(self, purpose: str, step: int, shape: tuple[int, int, int]) -> Image:
+        """Returns unit noise of `shape` = (channels, height, width) for every sample.
+
+        Drawn column by column: a wider canvas begins with the noise of a narrower one, so that
+        strategies which plan on different widths still start alike.
+        """
+        channels, height, width = shape
+        samples = []
+        for index in self.indices:
+            generator = torch.Generator().manual_seed(seed_of(self.seed, index, purpose, step))
+            columns = torch.randn(width, channels, height, generator=generator, dtype=self.dtype)
+            samples.append(columns.permute(1, 2, 0))
+        return torch.stack(samples).to(self.device)
+
+    def stream(self, purpose: str) -> "NoiseStream":
+        """Returns a source that numbers its own steps from 0: one for each use of noise."""
+        return NoiseStream(self, purpose)
+
+
+class NoiseStream:
+    """Successive draws for one purpose, each with the next step number."""
+
+    def __init__(self, noise: CanvasNoise, purpose: str) -> None:
+        self.noise = noise
+        self.purpose = purpose
+        self.step = 0
+
+    def like(self, image: Tensor) -> Image:
+        """Returns the next unit noise, of the size of `image`."""
+        drawn = self.noise.draw(self.purpose, self.step, tuple(image.shape[1:]))
+        self.step += 1
+        return drawn

@@ -1,0 +1,180 @@
+"""Solvers: from noise to an image along dx = (x_t - x0_hat) / sigma dsigma, on any denoiser.
+
+A step is a function (denoiser, x_t, sigma, sigma_next) -> x_next. What changes the path wraps a
+step (`churned`); the loop over the ladder is `solve` and nothing else.
+
+References:
+    [EDM] Karras, Aittala, Aila, Laine: Elucidating the Design Space of Diffusion-Based
+    Generative Models, 2022. arXiv:2206.00364
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
+
+from denoisers.contract import Denoiser, Image, Sigma
+from sampling.noise import NoiseStream
+from sampling.sigmas import karras_sigmas
+
+__all__ = ["Heun", "Ladder", "Solver", "Step", "churned", "euler_step", "heun_step", "solve"]
+
+Step = Callable[[Denoiser, Image, Sigma, Sigma], Image]
+Ladder = Float[Tensor, " levels"] | Float[Tensor, "levels batch 1 height width"]
+
+
+def euler_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
+    """First-order step of [EDM] Alg. 1, exact as `sigma_next` reaches 0; one evaluation.
+
+    An interpolation towards `x0_hat`: nothing is divided by `sigma_next`, and pixels that are
+    clean already stay as they are.
+    """
+    x0_hat = denoiser(x_t, sigma)
+    return x0_hat + sigma_next / _nonzero(sigma) * (x_t - x0_hat)
+
+
+def heun_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
+    """Second-order step of [EDM] Alg. 1; two evaluations.
+
+    Pixels whose `sigma_next` is 0 take the first-order step alone (Alg. 1, line 6).
+    """
+    slope = (x_t - denoiser(x_t, sigma)) / _nonzero(sigma)
+    x_euler = x_t + (sigma_next - sigma) * slope
+    slope_next = (x_euler - denoiser(x_euler, sigma_next)) / _nonzero(sigma_next)
+    mean_slope = torch.where(sigma_next > 0, (slope + slope_next) / 2, slope)
+    return x_t + (sigma_next - sigma) * mean_slope
+
+
+def _nonzero(sigma: Sigma) -> Sigma:
+    """Divisor for a difference that vanishes where `sigma` does."""
+    return torch.where(sigma > 0, sigma, 1.0)
+
+
+def churned(
+    step: Step,
+    noise: NoiseStream,
+    *,
+    gamma: float,
+    s_noise: float = 1.0,
+    s_min: float = 0.0,
+    s_max: float = float("inf"),
+) -> Step:
+    """Raises the level by a factor 1 + `gamma` with fresh noise before every step ([EDM] Alg. 2).
+
+    Only at levels in [`s_min`, `s_max`]; the added noise has the standard deviation `s_noise`.
+    """
+    if gamma < 0:
+        raise ValueError(f"gamma must be at least 0, got {gamma}.")
+
+    def churn_then_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
+        in_range = (sigma >= s_min) & (sigma <= s_max)
+        sigma_hat = torch.where(in_range, (1 + gamma) * sigma, sigma)
+        added = (sigma_hat.square() - sigma.square()).clamp(min=0).sqrt()
+        return step(denoiser, x_t + s_noise * added * noise.like(x_t), sigma_hat, sigma_next)
+
+    return churn_then_step
+
+
+def solve(
+    step: Step,
+    denoiser: Denoiser,
+    x_t: Image,
+    sigmas: Ladder,
+    *,
+    last_step: Step = euler_step,
+) -> Image:
+    """Carries `x_t` down the ladder `sigmas`, whose levels may be numbers or maps.
+
+    Where the next level is 0 everywhere `last_step` is taken, which needs no estimate there. The
+    ladder stays on the CPU: the choice of step never waits for the GPU.
+    """
+    levels = sigmas if sigmas.ndim == 5 else sigmas.view(-1, 1, 1, 1, 1)
+    for sigma, sigma_next in pairwise(levels.cpu()):
+        advance = step if bool((sigma_next > 0).any()) else last_step
+        here, there = (level.to(x_t, non_blocking=True) for level in (sigma, sigma_next))
+        x_t = advance(denoiser, x_t, here, there)
+    return x_t
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Solver(abc.ABC):
+    """How a denoiser is turned into samples: a ladder of levels and a way down it.
+
+    Args:
+        num_steps: Steps down the ladder, at least 2.
+        sigma_min: Lowest level above 0.
+        sigma_max: Level of the starting noise.
+        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+    """
+
+    num_steps: int = 40
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        self.sigmas()
+
+    def sigmas(self) -> Float[Tensor, " levels"]:
+        """Returns the ladder, `num_steps` levels and a 0."""
+        return karras_sigmas(
+            self.num_steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max, rho=self.rho
+        )
+
+    @abc.abstractmethod
+    def __call__(self, denoiser: Denoiser, eps: Image, noise: NoiseStream) -> Image:
+        """Returns the image that the unit noise `eps` becomes; `noise` feeds the way down."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Heun(Solver):
+    """The sampler of [EDM] Algorithm 2: Heun steps with optional churn.
+
+    Costs 2 `num_steps` - 1 evaluations. Deterministic where `churn` is 0.
+
+    Args:
+        num_steps: Steps down the ladder, at least 2; the last is an Euler step.
+        sigma_min: Lowest level above 0.
+        sigma_max: Level of the starting noise.
+        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        churn: S_churn: fresh noise over the whole run; a step gets churn / num_steps of it, at
+            most sqrt(2) - 1.
+        s_noise: Standard deviation of the fresh noise.
+        s_min: Lowest level that is churned.
+        s_max: Highest level that is churned.
+    """
+
+    churn: float = 0.0
+    s_noise: float = 1.0
+    s_min: float = 0.0
+    s_max: float = float("inf")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.churn < 0:
+            raise ValueError(f"churn must be at least 0, got {self.churn}.")
+
+    def churned(self, step: Step, noise: NoiseStream) -> Step:
+        """Returns `step` under this solver's churn."""
+        if not self.churn:
+            return step
+        gamma = min(self.churn / self.num_steps, 2**0.5 - 1)
+        return churned(
+            step, noise, gamma=gamma, s_noise=self.s_noise, s_min=self.s_min, s_max=self.s_max
+        )
+
+    @override
+    def __call__(self, denoiser: Denoiser, eps: Image, noise: NoiseStream) -> Image:
+        sigmas = self.sigmas()
+        return solve(
+            self.churned(heun_step, noise),
+            denoiser,
+            float(sigmas[0]) * eps,
+            sigmas,
+            last_step=self.churned(euler_step, noise),
+        )

@@ -1,0 +1,37 @@
+"""Naive tiling: independent patches side by side.
+
+The baseline of DiffCollage (Zhang et al. 2023, arXiv:2303.17076, Table 1): every patch is as good
+as the denoiser makes it, and every border shows what seams cost.
+"""
+
+import dataclasses
+
+from typing_extensions import override
+
+from denoisers.contract import PatchDenoiser
+from strategies.base import ParallelStrategy
+from strategies.collage import Weighted
+from strategies.windows import grid, spans
+
+__all__ = ["Naive"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Naive(ParallelStrategy):
+    """Windows that share nothing; one network call an evaluation.
+
+    Args:
+        solver: Carries noise to images; the same for all strategies of a comparison.
+        window: Side of the square windows, in pixels; None for the denoiser's patch size.
+        max_batch: Most windows in one network call; None for no limit.
+    """
+
+    @override
+    def overlap_of(self, denoiser: PatchDenoiser) -> int:
+        return 0
+
+    @override
+    def groups(self, denoiser: PatchDenoiser, height: int, width: int) -> list[Weighted]:
+        window = self.window_of(denoiser)
+        regions = grid(spans(height, window, 0), spans(width, window, 0))
+        return [Weighted(regions, 1.0)]
