@@ -58,6 +58,8 @@ class Row:
 
     Args:
         strategy: Short name, dotted path, or `real`.
+        parallel: Whether all windows are denoised at once; None for real images.
+        border_columns: Columns before which its windows begin or end, in pixels.
         settings: Every setting of the strategy, its solver's included.
         fid_plus: Frechet distance of one square crop a canvas to real crops.
         seam_ratio: Mean step across window borders over the mean step elsewhere.
@@ -68,6 +70,8 @@ class Row:
     """
 
     strategy: str
+    parallel: bool | None
+    border_columns: list[int]
     settings: dict[str, Any]
     fid_plus: Estimate
     seam_ratio: float | None

@@ -1,7 +1,8 @@
 """The base of every data set: deterministic crops of any size, served as training patches."""
 
 import abc
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import lightning as L
@@ -48,6 +49,7 @@ class PatchData(L.LightningDataModule, abc.ABC):
             ("patches_per_epoch", patches_per_epoch, batch_size),
             ("val_patches", val_patches, 1),
             ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
@@ -57,18 +59,18 @@ class PatchData(L.LightningDataModule, abc.ABC):
         self.val_patches = val_patches
         self.num_workers = num_workers
         self.seed = seed
-        self._resume_epoch = 0
-        self._resume_batch = 0
+        self._resumed_batches = 0
 
     @abc.abstractmethod
     def crop(self, split: Split, index: int, height: int, width: int) -> Crop:
         """Returns crop `index` of a split: the same pixels at every call, on every machine."""
 
     def crops(
-        self, split: Split, count: int, height: int, width: int
+        self, split: Split, count: int, height: int, width: int, *, first: int = 0
     ) -> UInt8[Tensor, "count 3 height width"]:
-        """Returns the first `count` crops of a split, stacked."""
-        return torch.stack([self.crop(split, index, height, width) for index in range(count)])
+        """Returns `count` crops of a split, from index `first` on, stacked."""
+        indices = range(first, first + count)
+        return torch.stack([self.crop(split, index, height, width) for index in indices])
 
     @property
     def description(self) -> dict[str, Any]:
@@ -81,8 +83,7 @@ class PatchData(L.LightningDataModule, abc.ABC):
             self.patches_per_epoch,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
-            resume_epoch=self._resume_epoch,
-            resume_at=self._resume_batch * self.batch_size,
+            start=lambda: self._batches_done() * self.batch_size,
         )
         return self._loader("train", sampler, drop_last=True)
 
@@ -102,15 +103,23 @@ class PatchData(L.LightningDataModule, abc.ABC):
     @override
     def state_dict(self) -> dict[str, int]:
         """Where training stands, so that it resumes with the very next batch."""
-        if self.trainer is None:
-            return {}
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return {"epoch": self.trainer.current_epoch, "batch": progress.processed}
+        return {"batches": self._batches_done()}
 
     @override
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self._resume_epoch = state_dict.get("epoch", 0)
-        self._resume_batch = state_dict.get("batch", 0)
+        self._resumed_batches = state_dict.get("batches", 0)
+
+    def _batches_done(self) -> int:
+        """Batches that each device has trained on, over all the runs of a training.
+
+        The trainer's epoch would not do: it is raised twice when a training that counts steps
+        resumes from the end of an epoch. Nor would the trainer's own count alone: where
+        `max_epochs` is set, workers fetch before the trainer has read it from the checkpoint.
+        """
+        if self.trainer is None:
+            return self._resumed_batches
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return max(progress.processed, self._resumed_batches)
 
     def _share_of_rank(self, count: int) -> range:
         rank = self.trainer.global_rank if self.trainer else 0
@@ -142,33 +151,39 @@ class CropDataset(Dataset[Float[Tensor, "3 size size"]]):
         size = self.data.patch_size
         return self.data.crop(self.split, index, size, size).float() / 127.5 - 1
 
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the trainer behind, which a worker process neither needs nor could be sent."""
+        data = copy.copy(self.data)
+        data.trainer = None
+        return {"data": data, "split": self.split}
+
 
 class ResumableSampler(Sampler[int]):
     """Every patch of the endless stream once, in order, dealt out to the devices in turn.
 
-    Epoch e holds the indices from e * length on, so no patch repeats from epoch to epoch. The
-    epoch that a checkpoint interrupted goes on at the patch that it had reached.
+    Each iteration serves the patches of one epoch, from where training stands by then: none
+    repeats from epoch to epoch, and a run that resumes goes on with the next one.
+
+    Args:
+        length: Patches of an epoch, on all devices together.
+        rank: Number of this device.
+        world_size: Number of devices.
+        start: Says how many patches each device has been through.
     """
 
     def __init__(
-        self, length: int, *, rank: int, world_size: int, resume_epoch: int, resume_at: int
+        self, length: int, *, rank: int, world_size: int, start: Callable[[], int]
     ) -> None:
         self.length = length // world_size
         self.rank = rank
         self.world_size = world_size
-        self.resume_epoch = resume_epoch
-        self.resume_at = resume_at
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Tells which epoch the next iteration serves; the trainer calls this."""
-        self.epoch = epoch
+        self.start = start
 
     def __len__(self) -> int:
         return self.length
 
     @override
     def __iter__(self) -> Iterator[int]:
-        start = self.resume_at if self.epoch == self.resume_epoch else 0
-        first = self.epoch * self.length * self.world_size + self.rank
-        return (first + place * self.world_size for place in range(start, self.length))
+        start = self.start()
+        return (place * self.world_size + self.rank for place in range(start, start + self.length))

@@ -14,10 +14,17 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from denoisers.precond import EDMPrecond
 
-__all__ = ["CheckpointError", "load_denoiser", "save_denoiser", "sha256_of"]
+__all__ = [
+    "CheckpointError",
+    "describe_checkpoint",
+    "load_denoiser",
+    "save_denoiser",
+    "sha256_of",
+]
 
 
 class CheckpointError(ValueError):
@@ -38,6 +45,9 @@ class Recipe:
         """Returns the denoiser with fresh weights."""
         module, _, name = self.network.rpartition(".")
         network_class = getattr(importlib.import_module(module), name)
+        # A .json may come from anywhere, and must not call whatever Python can import.
+        if not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):
+            raise TypeError(f"{self.network} is not a class of networks.")
         return EDMPrecond(
             network_class(**self.settings), self.patch_size, self.sigma_data, self.sigma_floor
         )
@@ -56,7 +66,7 @@ def save_denoiser(
         denoiser: A denoiser whose network has a `config` of constructor arguments.
         path: Where the weights go; the folder is made.
         provenance: Where the weights come from: command, data, steps, losses.
-        dtype: Type of the stored weights; float16 halves the file.
+        dtype: Type of the stored weights; float16 halves the file. Buffers keep their own.
     """
     path = _checked_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,8 +78,10 @@ def save_denoiser(
         sigma_data=denoiser.sigma_data,
         sigma_floor=denoiser.sigma_floor,
     )
+    # Rounding the frequencies of the noise embedding would shift all its phases.
+    buffers = {name for name, _ in network.named_buffers()}
     weights = {
-        name: value.detach().to("cpu", dtype).contiguous()
+        name: value.detach().to("cpu", value.dtype if name in buffers else dtype).contiguous()
         for name, value in network.state_dict().items()
     }
     save_file(weights, path)
@@ -108,6 +120,15 @@ def load_denoiser(path: str | Path, *, device: torch.device | str = "cpu") -> ED
             f"({recipe.network}): {first}"
         ) from error
     return denoiser.eval().requires_grad_(False).to(device)
+
+
+def describe_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Returns what a result must quote to say which denoiser it was measured with."""
+    path = Path(path)
+    beside = json.loads(path.with_suffix(".json").read_text())
+    return {"file": path.name, "weights_sha256": sha256_of(path)} | {
+        name: beside.get(name) for name in ("denoiser", "parameters", "provenance")
+    }
 
 
 def sha256_of(path: str | Path) -> str:

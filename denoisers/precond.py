@@ -83,7 +83,9 @@ class EDMPrecond(nn.Module):
 
     def _outer_coefficients(self, sigma: Sigma) -> tuple[Sigma, Sigma]:
         total = sigma.square() + self.sigma_data**2
-        return self.sigma_data**2 / total, sigma * self.sigma_data * total.rsqrt()
+        # Where sigma is 0 the quotient is 1 but for rounding, at some values of sigma_data.
+        c_skip = torch.where(sigma > 0, self.sigma_data**2 / total, 1.0)
+        return c_skip, sigma * self.sigma_data * total.rsqrt()
 
     def _raw(self, x_t: Image, sigma: Sigma) -> Image:
         c_in = (sigma.square() + self.sigma_data**2).rsqrt()

@@ -8,6 +8,7 @@ the canvas size through attention alone, and regions of different noise levels d
 statistics.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -134,8 +135,8 @@ class UNet(nn.Module):
     def __init__(
         self,
         in_channels: int = 3,
-        channels: tuple[int, ...] = (64, 128),
-        blocks: tuple[int, ...] = (2, 2),
+        channels: Sequence[int] = (64, 128),
+        blocks: Sequence[int] = (2, 2),
         attention_levels: int = 1,
         head_channels: int = 32,
         patchify: int = 2,
@@ -219,7 +220,7 @@ class UNet(nn.Module):
             h = self.up[index](h, fields[index])
         return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), self.patchify)
 
-    def _pyramid(self, c_noise: NoiseField) -> list[NoiseField]:
+    def _pyramid(self, c_noise: NoiseField) -> list[Float[Tensor, "#batch 1 _ _"]]:
         """Returns the noise field at every resolution; a uniform one stays a single pixel."""
         levels = []
         for index in range(len(self.up) + 1):

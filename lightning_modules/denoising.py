@@ -6,12 +6,13 @@ References:
 """
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import lightning as L
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
@@ -72,13 +73,18 @@ class DenoiserTraining(L.LightningModule):
                 f"half_share must be in [0, 1] and half_axes not empty, got {half_share}, "
                 f"{list(half_axes)}."
             )
-        # Nothing is ignored: the checkpoint alone must rebuild the network.
-        self.save_hyperparameters()
+        with warnings.catch_warnings():
+            # Nothing is ignored, whatever Lightning recommends: the checkpoint alone must rebuild
+            # the network.
+            warnings.filterwarnings("ignore", "Attribute 'network' is an instance of `nn.Module`")
+            self.save_hyperparameters()
         self.denoiser = EDMPrecond(network, patch_size, sigma_data)
         self.noise_levels = noise_levels
         self.half_share = half_share
         self.half_axes = tuple(half_axes)
-        self.optimizer = optimizer
+        # Weight averaging copies this module; it copies functions by reference, but through the
+        # command line's factory it would reach the trainer, which cannot be copied under DDP.
+        self.optimizer: OptimizerFactory = lambda parameters: optimizer(parameters)
         self.warmup_steps = warmup_steps
         self.final_lr_share = final_lr_share
         self.val_sigmas = tuple(val_sigmas)
@@ -96,11 +102,14 @@ class DenoiserTraining(L.LightningModule):
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.stopwatch.resume(checkpoint["provenance"]["seconds"])
+        self.stopwatch.resume(float(checkpoint["provenance"]["seconds"]))
 
     @override
     def training_step(self, batch: Image, batch_idx: int) -> Tensor:
-        generator = self._generator("train", self.current_epoch, batch_idx, self.global_rank)
+        place = (self.current_epoch, batch_idx, self.global_rank)
+        generator = self._generator("train", *place)
+        # Dropout knows no generator but the global one.
+        torch.manual_seed(seed_of(self.seed, "dropout", *place))
         x0 = self._halved(batch, generator)
         sigma = self.noise_levels.draw(len(x0), *x0.shape[-2:], generator=generator).to(x0)
         eps = torch.randn(x0.shape, generator=generator).to(x0)
@@ -148,7 +157,9 @@ class DenoiserTraining(L.LightningModule):
         cosine = (1 + math.cos(math.pi * min(1.0, progress))) / 2
         return self.final_lr_share + (1 - self.final_lr_share) * cosine
 
-    def _halved(self, x0: Image, generator: Generator) -> Image:
+    def _halved(
+        self, x0: Image, generator: Generator
+    ) -> Float[Tensor, "batch channels cropped_height cropped_width"]:
         """Crops a share of the batches to a random half ([DC] Algorithm 6)."""
         if torch.rand((), generator=generator) >= self.half_share:
             return x0

@@ -47,7 +47,7 @@ def provenance(trainer: L.Trainer, stopwatch: Stopwatch) -> dict[str, Any]:
         "machine": _machine(),
         "threads": torch.get_num_threads(),
         "date": datetime.now(UTC).date().isoformat(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
         "losses": {
             name: round(float(value), 5)
             for name, value in trainer.callback_metrics.items()

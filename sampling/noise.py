@@ -62,7 +62,11 @@ class CanvasNoise:
         samples = []
         for index in self.indices:
             generator = torch.Generator().manual_seed(seed_of(self.seed, index, purpose, step))
-            columns = torch.randn(width, channels, height, generator=generator, dtype=self.dtype)
+            # torch makes normals in blocks of 16 and makes a last block that is not full anew:
+            # only whole blocks begin alike at every width.
+            whole = -(-channels * height * width // 16) * 16
+            values = torch.randn(whole, generator=generator, dtype=self.dtype)
+            columns = values[: channels * height * width].view(width, channels, height)
             samples.append(columns.permute(1, 2, 0))
         return torch.stack(samples).to(self.device)
 

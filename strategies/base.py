@@ -4,6 +4,7 @@ import abc
 import dataclasses
 from typing import Any
 
+import torch
 from typing_extensions import override
 
 from denoisers.contract import Denoiser, Image, PatchDenoiser, Sigma
@@ -23,7 +24,8 @@ class Strategy(abc.ABC):
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
         window: Side of the square windows, in pixels; None for the denoiser's patch size.
-        max_batch: Most windows in one network call; None for no limit.
+        max_batch: Most windows in one network call, those of all samples together; None for no
+            limit.
     """
 
     solver: Solver = dataclasses.field(default_factory=Heun)
@@ -48,14 +50,37 @@ class Strategy(abc.ABC):
     ) -> Image:
         """Returns one canvas for each sample of `noise`; known pixels come back bit by bit.
 
+        Args:
+            denoiser: Denoises the windows.
+            canvas: The size of what is made.
+            noise: Numbers the samples, and says where and in which precision they are made.
+            known: Pixels that are given, one canvas for all samples or one for each.
+            context: What the denoiser is conditioned on: a tensor with one row a sample, or None.
+
         Raises:
-            ValueError: If the canvas is smaller than a window, or the denoiser cannot take the
-                windows; before the first network call.
+            ValueError: If the canvas is smaller than a window, the denoiser cannot take the
+                windows, or `known` has another size; before the first network call.
         """
 
     @abc.abstractmethod
     def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
         """Returns where seams would be: the edges of windows inside the canvas."""
+
+    def refuse_misfits(
+        self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
+    ) -> None:
+        """Checks that the arguments of `generate` belong together.
+
+        Raises:
+            ValueError: If channels, sizes or numbers of samples differ.
+        """
+        if canvas.channels != denoiser.channels:
+            raise ValueError(
+                f"a canvas must have the denoiser's {denoiser.channels} channels, got "
+                f"{canvas.channels}."
+            )
+        if known is not None:
+            known.refuse_misfits(canvas, len(noise))
 
     def window_of(self, denoiser: PatchDenoiser) -> int:
         """Returns the side of the windows, in pixels.
@@ -106,6 +131,7 @@ class ParallelStrategy(Strategy):
         )
 
     @override
+    @torch.no_grad()
     def generate(
         self,
         denoiser: PatchDenoiser,
@@ -115,6 +141,7 @@ class ParallelStrategy(Strategy):
         known: Known | None = None,
         context: Any = None,
     ) -> Image:
+        self.refuse_misfits(denoiser, canvas, noise, known)
         height, width = self.planned(denoiser, canvas)
         estimate = conditioned(self.canvas_denoiser(denoiser, height, width), context)
         if known is not None:

@@ -47,6 +47,25 @@ class Known:
         """Returns `image` with the given pixels in place."""
         return self.y.where(self.mask, image)
 
+    def refuse_misfits(self, canvas: Canvas, samples: int) -> None:
+        """Checks that this belongs to `samples` canvases of that size.
+
+        Raises:
+            ValueError: If it has another size, or neither one canvas nor one for each sample.
+        """
+        asked = (canvas.channels, canvas.height, canvas.width)
+        if self.y.shape[1:] != asked or self.mask.shape[-2:] != asked[1:]:
+            raise ValueError(
+                f"known pixels must be given on the whole canvas, (channels, height, width) = "
+                f"{asked}, got y of {tuple(self.y.shape[1:])} and a mask of "
+                f"{tuple(self.mask.shape[1:])}."
+            )
+        if len(self.y) not in (1, samples):
+            raise ValueError(
+                f"known pixels must be given once or for each of {samples} samples, got "
+                f"{len(self.y)}."
+            )
+
     def padded(self, height: int, width: int) -> "Known":
         """Returns the same on a larger canvas whose added rows and columns are unknown."""
         return Known(_padded(self.y, height, width), _padded(self.mask, height, width))

@@ -39,12 +39,15 @@ def _by_path(path: str) -> type[Strategy]:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"strategy {path!r} cannot be imported: {error}") from error
-    if not (inspect.isclass(found) and issubclass(found, Strategy)) or inspect.isabstract(found):
+    if not (inspect.isclass(found) and issubclass(found, Strategy)):
         raise ValueError(
             f"strategy {path!r} must be a class derived from strategies.base.Strategy."
         )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise ValueError(f"strategy {path!r} must not be abstract: it lacks {missing}.")
     return found
 
 

@@ -6,7 +6,9 @@ share; its score is that of the Bethe approximation ([DC] Eq. 6-7, Algorithm 3),
     eps(canvas) = sum_f eps_f + sum_i (1 - d_i) eps_i,
 
 with d_i = 2 for a variable between two windows and 1, which drops out, at the ends. It is exact
-where distant windows are independent given what lies between them.
+where distant windows are independent given what lies between them. Noise takes that away even
+from a Markov field, so on one it is exact as sigma reaches 0, and nearly so at every sigma while
+the field forgets faster than an overlap is wide.
 
 On a canvas that grows along both axes the regions are the products of the two chains, with the
 products of their counting numbers: +1 windows, -1 strips shared by two, +1 corners shared by four
@@ -38,9 +40,11 @@ class DiffCollage(ParallelStrategy):
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
         window: Side of the square windows, in pixels; None for the denoiser's patch size.
-        max_batch: Most windows in one network call; None for no limit.
+        max_batch: Most windows in one network call, those of all samples together; None for no
+            limit.
         overlap: What neighbouring windows share, in pixels: at most half a window and a multiple
-            of the denoiser's; None for half a window.
+            of the denoiser's; None for half a window. The network is evaluated on what is
+            shared, so it must know that size: half a patch is what it is trained on.
     """
 
     overlap: int | None = None

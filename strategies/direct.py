@@ -24,7 +24,8 @@ class Direct(ParallelStrategy):
 
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Ignored but for `borders`: the places where other strategies have theirs.
+        window: The least height and width of a canvas, in pixels, and the distance of what
+            `borders` returns; None for the denoiser's patch size.
         max_batch: Most canvases in one network call; None for no limit.
     """
 

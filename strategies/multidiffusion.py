@@ -12,10 +12,10 @@ References:
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float64
 from torch import Tensor
 from typing_extensions import override
 
@@ -26,6 +26,8 @@ from strategies.windows import grid, spans
 
 __all__ = ["MultiDiffusion"]
 
+Taper = Literal["uniform", "tapered"]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MultiDiffusion(ParallelStrategy):
@@ -34,13 +36,21 @@ class MultiDiffusion(ParallelStrategy):
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
         window: Side of the square windows, in pixels; None for the denoiser's patch size.
-        max_batch: Most windows in one network call; None for no limit.
+        max_batch: Most windows in one network call, those of all samples together; None for no
+            limit.
         overlap: What neighbouring windows share, in pixels; None for half a window.
         weight: `uniform`, or `tapered`: falling off linearly towards the window's edges.
     """
 
     overlap: int | None = None
-    weight: Literal["uniform", "tapered"] = "uniform"
+    weight: Taper = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weight not in get_args(Taper):
+            raise ValueError(
+                f"weight must be one of {', '.join(get_args(Taper))}, got {self.weight!r}."
+            )
 
     @override
     def overlap_of(self, denoiser: PatchDenoiser) -> int:
@@ -59,10 +69,10 @@ class MultiDiffusion(ParallelStrategy):
         shares = [profile[0] / total[rows, columns] for rows, columns in regions.slices]
         return [Weighted(regions, torch.stack(shares))]
 
-    def _profile(self, window: int) -> Float[Tensor, "window window"]:
+    def _profile(self, window: int) -> Float64[Tensor, "window window"]:
         """Unnormalised weight of a window's pixels, positive everywhere."""
         if self.weight == "uniform":
-            return torch.ones(window, window)
-        ramp = torch.arange(window) + 0.5
+            return torch.ones(window, window, dtype=torch.float64)
+        ramp = torch.arange(window, dtype=torch.float64) + 0.5
         taper = torch.minimum(ramp, window - ramp)
         return taper[:, None] * taper[None, :]

@@ -23,7 +23,8 @@ class Naive(ParallelStrategy):
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
         window: Side of the square windows, in pixels; None for the denoiser's patch size.
-        max_batch: Most windows in one network call; None for no limit.
+        max_batch: Most windows in one network call, those of all samples together; None for no
+            limit.
     """
 
     @override

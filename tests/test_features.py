@@ -112,6 +112,22 @@ def test_random_conv_sees_a_vertical_step_as_a_line_and_by_its_height():
     assert features[6 + 24].item() == pytest.approx(0.0, abs=1e-9)
 
 
+def test_random_conv_coarsens_by_averages():
+    # Every pair of columns has the same mean, but not the same first column.
+    stripes = torch.tensor([0, 255, 255, 0], dtype=torch.uint8).repeat(8)
+    (features,) = RandomConv()(stripes.expand(1, 3, 32, 32))
+    assert features[6] > math.log(1.0)
+    # After 6 colours, 36 lines and energies and 16 textures: half the size, where all is grey.
+    assert features[58].item() == pytest.approx(math.log(FLOOR))
+
+
+def test_random_conv_rectifies_textures_before_the_mean():
+    textures_of_noise = RandomConv()(noise_images(4))[:, 42:58]
+    # Uniform noise has u of deviation about 0.35 and `v` has unit norm and no mean: 0.28 rectified,
+    # and close to 0 where signs may cancel.
+    assert textures_of_noise.min() > math.log(0.15)
+
+
 def test_random_conv_orders_ways_to_spoil_a_texture():
     network = RandomConv()
     reference = network(textures(300, 32, seed=0))

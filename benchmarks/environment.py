@@ -1,0 +1,86 @@
+"""Where a run takes place: device, precision, versions, commit."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from benchmarks.accounting import memory_source
+
+__all__ = ["Precision", "autocast_dtype", "describe_environment", "resolve_device"]
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """Returns the device called `name`; `auto` is CUDA, else MPS, else the CPU.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}.") from error
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(device.type, False):
+        usable = ", ".join(kind for kind, here in present.items() if here)
+        raise ValueError(f"there is no {name} device here; usable: auto, {usable}.")
+    return device
+
+
+def autocast_dtype(precision: Precision) -> torch.dtype | None:
+    """Returns the type the network computes in; None for full precision."""
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    """Returns what a result must quote to say where it was measured."""
+    libraries = ("torch", "torchvision", "lightning", "torchmetrics", "torch-fidelity", "diffusers")
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "memory": memory_source(device),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in libraries},
+        "commit": _commit(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Returns the maker's name of a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text().splitlines() if cpu_info.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor() or platform.machine()
+    return f"{device.type}: {name}, {os.cpu_count()} cores"
+
+
+def _commit() -> str | None:
+    """Returns the commit of this code, with `+` where files differ from it; None without git."""
+    root = Path(__file__).parent.parent
+    try:
+        head, status = (
+            subprocess.run(
+                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if status else "")

@@ -1,0 +1,106 @@
+"""The folder of a run: `results/<time>-<name>/`, and how an unfinished one is found again."""
+
+import dataclasses
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from PIL import Image as Picture
+from torch import Tensor
+from torchvision.io import read_image
+
+from benchmarks.records import Results
+
+__all__ = ["RunFolder"]
+
+Canvases = UInt8[Tensor, "samples 3 height width"]
+# What two runs must share for the second to go on with the first.
+PROTOCOL = ("settings", "denoiser", "data", "features", "environment", "canvas")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Where everything of one run lies.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def for_run(
+        cls, fresh: Results, root: Path, strategies: set[str]
+    ) -> tuple["RunFolder", Results]:
+        """Returns the newest unfinished folder of the same run, else a new one.
+
+        Raises:
+            OSError: If nothing can be written there.
+        """
+        root.mkdir(parents=True, exist_ok=True)
+        for path in sorted(root.glob("*/results.json"), reverse=True):
+            found = _read(path)
+            if found and _same_run(found, fresh) and not _finished(found, path, strategies):
+                return cls(path.parent), found
+        folder = cls(_new_path(root, fresh.name))
+        folder.path.mkdir()
+        folder.write(fresh)
+        return folder, fresh
+
+    def write(self, results: Results) -> None:
+        """Writes `results.json`."""
+        results.write(self.path / "results.json")
+
+    def samples(self, strategy: str) -> Path:
+        """Returns the folder of a strategy's canvases."""
+        return self.path / "samples" / file_name(strategy)
+
+    def write_pictures(self, strategy: str, canvases: Canvases) -> list[str]:
+        """Writes canvases as PNG; returns their paths relative to the folder."""
+        files = []
+        (self.path / "canvases").mkdir(exist_ok=True)
+        for index, canvas in enumerate(canvases):
+            files.append(f"canvases/{file_name(strategy)}-{index:03d}.png")
+            Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(self.path / files[-1])
+        return files
+
+    def read_pictures(self, files: list[str]) -> Canvases:
+        """Reads what `write_pictures` wrote."""
+        return torch.stack([read_image(self.path / file) for file in files])
+
+    def write_error(self, strategy: str) -> None:
+        """Keeps the traceback of the exception being handled."""
+        (self.path / f"{file_name(strategy)}.error.txt").write_text(traceback.format_exc())
+
+
+def file_name(strategy: str) -> str:
+    """Returns a strategy's name as a file's: its class path without the path."""
+    return strategy.rpartition(".")[2]
+
+
+def _read(path: Path) -> Results | None:
+    """Returns a run's record; None for one that another version of this code wrote."""
+    try:
+        return Results.read(path)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _same_run(found: Results, fresh: Results) -> bool:
+    return all(getattr(found, name) == getattr(fresh, name) for name in PROTOCOL)
+
+
+def _finished(found: Results, path: Path, strategies: set[str]) -> bool:
+    complete = {row.strategy for row in found.rows} == strategies
+    return complete and path.with_name("report.html").is_file()
+
+
+def _new_path(root: Path, name: str) -> Path:
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
+    number = 1
+    while (root / stem).exists():
+        number += 1
+        stem = f"{stem.removesuffix(f'-{number - 1}')}-{number}"
+    return root / stem

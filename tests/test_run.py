@@ -1,0 +1,262 @@
+import dataclasses
+import errno
+import json
+
+import pytest
+import torch
+from PIL import Image as Picture
+
+import benchmarks.generation
+from benchmarks.records import Results
+from benchmarks.run import main
+from denoisers.checkpoint import save_denoiser
+from denoisers.precond import EDMPrecond
+from denoisers.unet import UNet
+from strategies.naive import Naive
+
+STEPS = 3
+EVALUATIONS = 2 * STEPS - 1  # Heun, whose last step is an Euler step
+SIDE, WIDTH = 16, 96
+NAMES = ["diffcollage", "direct", "multidiffusion", "naive"]
+behaviour = {"raise": None, "batches": 0}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Moody(Naive):
+    """Naive tiling that fails when told to."""
+
+    def generate(self, denoiser, canvas, noise, *, known=None, context=None):
+        if behaviour["raise"] is not None and noise.indices[0] >= 2:
+            raise behaviour["raise"]
+        behaviour["batches"] += 1
+        return super().generate(denoiser, canvas, noise, known=known, context=context)
+
+
+@pytest.fixture(autouse=True)
+def _calm():
+    behaviour.update({"raise": None, "batches": 0})
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    network = UNet(channels=(32,), blocks=(1,), attention_levels=0)
+    save_denoiser(EDMPrecond(network, SIDE), path, provenance={"command": "none: untrained"})
+    return path
+
+
+@pytest.fixture
+def arguments(weights, tmp_path):
+    return [
+        f"denoiser={weights}",
+        f"results={tmp_path / 'results'}",
+        "num_samples=4",
+        "num_reference=8",
+        "batch_size=2",
+        f"solver.num_steps={STEPS}",
+        "latency_repeats=1",
+        "pictures=2",
+        "device=cpu",
+    ]
+
+
+def folders(tmp_path):
+    return sorted((tmp_path / "results").iterdir())
+
+
+def results_in(folder) -> Results:
+    return Results.read(folder / "results.json")
+
+
+def test_a_run_leaves_a_row_for_every_strategy_and_everything_that_made_it(arguments, tmp_path):
+    assert main(arguments) == 0
+    (folder,) = folders(tmp_path)
+    results = results_in(folder)
+    assert [row.strategy for row in results.rows] == NAMES
+    assert results.canvas == (SIDE, WIDTH)
+    assert results.settings["num_samples"] == results.num_samples == 4
+    assert torch.__version__.startswith(results.environment["versions"]["torch"])
+    assert len(results.denoiser["weights_sha256"]) == len(results.features["fingerprint"]) == 64
+    assert results.real.fid_plus.value < min(row.fid_plus.value for row in results.rows)
+    for row in [results.real, *results.rows]:
+        assert len(row.canvases) == 2
+        with Picture.open(folder / row.canvases[0]) as picture:
+            assert picture.size == (WIDTH, SIDE)
+    assert (folder / "contact_sheet.png").is_file()
+    assert "diffcollage" in (folder / "report.html").read_text()
+
+
+def test_costs_are_the_closed_forms(arguments, tmp_path):
+    main(arguments)
+    costs = {row.strategy: row.cost for row in results_in(folders(tmp_path)[0]).rows}
+    # 6 tiles; 11 windows that overlap by half, 10 overlaps of half a window.
+    calls = {"naive": 1, "direct": 1, "multidiffusion": 1, "diffcollage": 2}
+    windows = {"naive": 6, "direct": 1, "multidiffusion": 11, "diffcollage": 21}
+    pixels = {"naive": 1.0, "direct": 1.0, "multidiffusion": 11 / 6, "diffcollage": 16 / 6}
+    for name, cost in costs.items():
+        assert cost.network_calls == calls[name] * EVALUATIONS
+        assert cost.patch_evaluations == windows[name] * EVALUATIONS
+        assert cost.pixels_per_pixel == pytest.approx(pixels[name] * EVALUATIONS)
+        assert cost.gradient_passes == 0
+        assert 0 < cost.network_share <= 1
+        assert cost.latency.median > 0
+
+
+def test_the_same_command_makes_the_same_figures(arguments, tmp_path):
+    for _ in range(2):
+        main([*arguments, "strategy=diffcollage"])
+    first, second = (results_in(folder) for folder in folders(tmp_path))
+    assert first.rows[0].fid_plus == second.rows[0].fid_plus
+    assert first.rows[0].seam_ratio == second.rows[0].seam_ratio
+
+
+def test_a_strategy_of_ones_own_runs_by_its_path(arguments, tmp_path):
+    assert main([*arguments, "strategy=tests.test_run.Moody"]) == 0
+    assert results_in(folders(tmp_path)[0]).rows[0].strategy == "tests.test_run.Moody"
+
+
+def test_a_failed_strategy_costs_the_others_nothing_and_is_tried_again(arguments, tmp_path, capsys):
+    command = [*arguments, "strategy=tests.test_run.Moody,naive"]
+    behaviour["raise"] = ArithmeticError("bad mood")
+    assert main(command) == 1
+    (folder,) = folders(tmp_path)
+    assert [row.strategy for row in results_in(folder).rows] == ["naive"]
+    assert results_in(folder).failures == {"tests.test_run.Moody": "ArithmeticError: bad mood"}
+    assert "bad mood" in (folder / "Moody.error.txt").read_text()
+
+    behaviour["raise"] = None
+    naive = folder / "samples" / "naive" / "000000-000001.safetensors"
+    made = naive.stat().st_mtime_ns
+    assert main(command) == 0
+    assert folders(tmp_path) == [folder]
+    results = results_in(folder)
+    assert {row.strategy for row in results.rows} == {"tests.test_run.Moody", "naive"}
+    assert results.failures == {}
+    assert naive.stat().st_mtime_ns == made
+
+
+def test_an_interrupted_run_goes_on_with_the_next_batch(arguments, tmp_path, capsys):
+    command = [*arguments, "strategy=tests.test_run.Moody"]
+    behaviour["raise"] = KeyboardInterrupt()
+    assert main(command) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    behaviour.update({"raise": None, "batches": 0})
+    assert main(command) == 0
+    # One batch of the two was left, and latency takes a warm-up and one timed run.
+    assert behaviour["batches"] == 1 + 2
+    assert len(folders(tmp_path)) == 1
+
+
+def test_a_continued_run_has_the_figures_of_an_uninterrupted_one(arguments, tmp_path):
+    command = [*arguments, "strategy=tests.test_run.Moody"]
+    assert main(command) == 0
+    behaviour["raise"] = KeyboardInterrupt()
+    main(command)
+    behaviour["raise"] = None
+    assert main(command) == 0
+    whole, continued = (results_in(folder).rows[0] for folder in folders(tmp_path))
+    assert whole.fid_plus == continued.fid_plus
+
+
+def test_other_settings_do_not_continue_a_run(arguments, tmp_path):
+    behaviour["raise"] = KeyboardInterrupt()
+    main([*arguments, "strategy=tests.test_run.Moody"])
+    behaviour["raise"] = None
+    main([*arguments, "strategy=tests.test_run.Moody", "seed=1"])
+    assert len(folders(tmp_path)) == 2
+
+
+def test_a_damaged_batch_is_made_again(arguments, tmp_path):
+    command = [*arguments, "strategy=tests.test_run.Moody"]
+    behaviour["raise"] = KeyboardInterrupt()
+    main(command)
+    (batch,) = folders(tmp_path)[0].glob("samples/*/*.safetensors")
+    batch.write_bytes(batch.read_bytes()[:100])
+    behaviour["raise"] = None
+    assert main(command) == 0
+
+
+def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_nothing(
+    arguments, tmp_path, monkeypatch, capsys
+):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(benchmarks.generation, "save_file", full)
+        assert main([*arguments, "strategy=naive"]) == 2
+    message = capsys.readouterr().err
+    assert "No space left on device" in message
+    assert "give the same command" in message
+    assert main([*arguments, "strategy=naive"]) == 0
+    assert len(folders(tmp_path)) == 1
+
+
+def test_pixels_that_are_not_finite_fail_their_strategy(arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr(UNet, "forward", lambda self, x, c_noise: torch.full_like(x, torch.nan))
+    assert main([*arguments, "strategy=naive"]) == 1
+    assert "not finite" in results_in(folders(tmp_path)[0]).failures["naive"]
+
+
+def photo_folder(tmp_path, side: int):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(8):
+        pixels = torch.randint(0, 255, (side, side, 3), dtype=torch.uint8)
+        Picture.fromarray(pixels.numpy()).save(folder / f"{index}.png")
+    return folder
+
+
+def test_photos_too_small_for_long_crops_leave_blanks_and_say_so(arguments, tmp_path, capsys):
+    photos = photo_folder(tmp_path, side=40)
+    assert main([*arguments, "strategy=naive", "data=photos", f"data.root={photos}"]) == 0
+    assert "no real canvases for seams and drift" in capsys.readouterr().err
+    results = results_in(folders(tmp_path)[0])
+    assert results.rows[0].seam_ratio_real is None
+    assert results.rows[0].seam_ratio > 0
+    assert results.real.canvases == []
+
+
+def test_a_results_file_of_another_version_is_passed_over(arguments, tmp_path):
+    old = tmp_path / "results" / "20200101-000000-old"
+    old.mkdir(parents=True)
+    (old / "results.json").write_text(json.dumps({"name": "old"}))
+    assert main([*arguments, "strategy=naive"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["canvas.width=8"], "at least one window of 16 px"),
+        (["canvas.height=0"], "must be at least 1"),
+        (["strategy=diffcollage", "diffcollage.overlap=9"], "overlap must be in"),
+        (["device=tpu"], "device"),
+        (["features_weights=x.pth"], "takes no weights"),
+        (["features=inception", "features_weights=/no/such.pth"], "no/such.pth"),
+        (["denoiser=/no/such.safetensors"], "is missing"),
+        (["denoiser=model.ckpt"], "lightning_modules.export"),
+        (["strategy=nive"], "did you mean 'naive'"),
+        (["num_samples=1"], "at least 2"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_work(arguments, tmp_path, extra, message, capsys):
+    assert main([*arguments, *extra]) == 2
+    said = capsys.readouterr().err.strip()
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused(arguments, tmp_path, capsys):
+    (tmp_path / "results").write_text("a file, not a folder")
+    assert main(arguments) == 2
+    assert "results" in capsys.readouterr().err
+
+
+def test_a_truncated_checkpoint_is_refused(arguments, weights, tmp_path, capsys):
+    for suffix in (".safetensors", ".json"):
+        content = weights.with_suffix(suffix).read_bytes()
+        end = len(content) // 2 if suffix == ".safetensors" else None
+        (tmp_path / f"cut{suffix}").write_bytes(content[:end])
+    assert main([*arguments, f"denoiser={tmp_path / 'cut.safetensors'}"]) == 2
+    assert "truncated" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+import dataclasses
+
+import pytest
+import yaml
+
+from benchmarks.settings import PRESETS, Settings, parse
+from strategies.catalogue import names
+from strategies.diffcollage import DiffCollage
+
+
+def test_a_bare_command_runs_every_strategy_on_landscapes():
+    plan = parse([])
+    assert list(plan.strategies) == names()
+    assert plan.settings.data.description["class"] == "Landscapes"
+
+
+def test_both_ways_to_write_a_setting_mean_the_same():
+    plain, dashed, apart = (
+        parse(arguments).record
+        for arguments in (
+            ["num_samples=7", "canvas.width=384", "data.seed=3"],
+            ["--num_samples=7", "--canvas.width=384", "--data.seed=3"],
+            ["--num_samples", "7", "--canvas.width", "384", "--data.seed", "3"],
+        )
+    )
+    assert plain == dashed == apart
+    assert plain["num_samples"] == 7
+
+
+def test_a_strategy_has_settings_of_its_own_and_shares_the_rest():
+    plan = parse(["strategy=diffcollage,naive", "diffcollage.overlap=8", "max_batch=5"])
+    collage, naive = plan.strategies["diffcollage"], plan.strategies["naive"]
+    assert isinstance(collage, DiffCollage)
+    assert collage.overlap == 8
+    assert collage.max_batch == naive.max_batch == 5
+    assert collage.solver is naive.solver is plan.settings.solver
+
+
+def test_other_settings_of_a_strategy_are_another_run():
+    wide, narrow = (
+        parse(["strategy=diffcollage", f"diffcollage.overlap={overlap}"]).record
+        for overlap in (8, 16)
+    )
+    assert wide != narrow
+
+
+def test_another_solver_is_a_class_path_away():
+    plan = parse(["solver=sampling.diffusers_solver.Diffusers", "solver.scheduler=ddim"])
+    assert plan.settings.solver.scheduler == "ddim"
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_presets_build_and_later_keys_win(preset):
+    content = yaml.safe_load(preset.read_text())
+    plan = parse([f"config={preset.stem}", "num_samples=33"])
+    assert plan.settings.num_samples == 33
+    assert plan.settings.num_reference == content["num_reference"]
+    assert plan.settings.solver.num_steps == content["solver"]["init_args"]["num_steps"]
+
+
+def test_the_default_preset_is_the_default():
+    assert parse(["config=default"]).record | {"config": None} == parse([]).record | {
+        "config": None
+    }
+
+
+def test_help_names_every_setting(capsys):
+    with pytest.raises(SystemExit) as left:
+        parse(["--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(Settings):
+        assert f"--{field.name}" in text, field.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["strategy=difcollage"], "did you mean 'diffcollage'"),
+        (["stratgy=all"], "no setting 'stratgy'; did you mean 'strategy'"),
+        (["canvas.widht=9"], "did you mean 'canvas.width'"),
+        (["strategy=diffcollage", "diffcollage.overlp=8"], "overlp"),
+        (["strategy=naive", "diffcollage.overlap=8"], "not among those to run"),
+        (["data=photo"], "did you mean 'photos'"),
+        (["data=photos"], "root"),
+        (["data=photos", "data.root=/no/such/folder"], "/no/such/folder"),
+        (["data.sed=1"], "'sed' is not accepted"),
+        (["solver.num_stps=1"], "'num_stps' is not accepted"),
+        (["solver.num_steps=1"], "num_steps must be at least 2, got 1"),
+        (["num_samples=0"], "num_samples must be at least 2, got 0"),
+        (["num_samples=many"], "num_samples"),
+        (["batch_size=0"], "batch_size must be at least 1, got 0"),
+        (["precision=fp8"], "precision"),
+        (["config=smok"], "config must be one of default, paper, smoke"),
+        (["config=/no/such/file.yaml"], "file.yaml"),
+        (["diffcollage"], "written key=value, got 'diffcollage'"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_sentence(arguments, message):
+    with pytest.raises((ValueError, OSError), match=message) as refused:
+        parse(arguments)
+    assert "\n" not in str(refused.value)
