@@ -21,7 +21,7 @@ from benchmarks.records import Results, Row
 from benchmarks.report import write_report
 from benchmarks.ruler import Ruler, drift_distance
 from benchmarks.settings import Plan, parse
-from benchmarks.table import comparison
+from benchmarks.table import comparison, markdown
 from denoisers.checkpoint import describe_checkpoint, load_denoiser
 from denoisers.precond import EDMPrecond
 from strategies.base import ParallelStrategy, Strategy
@@ -226,6 +226,7 @@ class Run:
         if pictures:
             borders = {row.strategy: row.border_columns for row in rows}
             contact_sheet(pictures, self.folder.path / "contact_sheet.png", borders=borders)
+        (self.folder.path / "table.md").write_text(markdown(self.results))
         write_report(self.results, self.folder.path)
 
 

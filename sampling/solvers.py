@@ -96,7 +96,9 @@ def solve(
     levels = sigmas if sigmas.ndim == 5 else sigmas.view(-1, 1, 1, 1, 1)
     for sigma, sigma_next in pairwise(levels.cpu()):
         advance = step if bool((sigma_next > 0).any()) else last_step
-        here, there = (level.to(x_t, non_blocking=True) for level in (sigma, sigma_next))
+        here, there = (
+            level.to(x_t.dtype).to(x_t.device, non_blocking=True) for level in (sigma, sigma_next)
+        )
         x_t = advance(denoiser, x_t, here, there)
     return x_t
 

@@ -84,6 +84,7 @@ def test_a_run_leaves_a_row_for_every_strategy_and_everything_that_made_it(argum
             assert picture.size == (WIDTH, SIDE)
     assert (folder / "contact_sheet.png").is_file()
     assert "diffcollage" in (folder / "report.html").read_text()
+    assert "| diffcollage" in (folder / "table.md").read_text()
 
 
 def test_costs_are_the_closed_forms(arguments, tmp_path):

@@ -1,0 +1,59 @@
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.settings import parse
+from sampling.noise import CanvasNoise
+from sampling.solvers import Heun
+from strategies.canvas import Canvas
+from strategies.catalogue import strategy_class
+from strategies.naive import Naive
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+class IndependentPixels:
+    """The exact denoiser of unit-variance pixels that know nothing of each other."""
+
+    patch_size, multiple, channels = 16, 8, 3
+
+    def __call__(self, x_t, sigma, context=None):
+        return x_t / (1 + sigma.square())
+
+
+def test_the_strategy_of_the_readme_is_naive_tiling(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "my_readme_module.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    solver, canvas = Heun(num_steps=4), Canvas(height=16, width=40)
+    theirs, ours = (
+        made(solver=solver).generate(IndependentPixels(), canvas, CanvasNoise(0, [0]))
+        for made in (strategy_class("my_readme_module.Tiles"), Naive)
+    )
+    sys.modules.pop("my_readme_module")
+    assert torch.equal(theirs, ours)
+
+
+def test_the_harness_understands_the_commands_of_the_readme():
+    commands = re.findall(r"python -m benchmarks\.run (.+)", README)
+    # Those that need a user's files or a user's class are left out, and the help.
+    runnable = [c.split() for c in commands if not re.search("DIR|my_module|--help", c)]
+    assert len(runnable) >= 3
+    for arguments in runnable:
+        assert parse(arguments).strategies
+
+
+def test_every_folder_and_file_that_the_readme_names_is_there():
+    named = set(re.findall(r"(?:configs|docs|checkpoints)/[\w./-]*\w", README))
+    assert len(named) >= 4
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+def test_the_set_up_commands_are_targets_of_the_makefile():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {"bench", "test"} <= targets
+    assert set(re.findall(r"^    make ([a-z-]+)$", README, flags=re.MULTILINE)) == {"bench", "test"}
