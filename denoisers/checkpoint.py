@@ -119,6 +119,11 @@ def load_denoiser(path: str | Path, *, device: torch.device | str = "cpu") -> ED
             f"the weights in {path} are those of another architecture than its .json describes "
             f"({recipe.network}): {first}"
         ) from error
+    if json.loads(path.with_suffix(".json").read_text()).get("weights_sha256") != sha256_of(path):
+        raise CheckpointError(
+            f"{path} is not the file that its .json was written with (their SHA-256 differ): put "
+            "the pair that belongs together side by side, or export it again."
+        )
     return denoiser.eval().requires_grad_(False).to(device)
 
 

@@ -205,6 +205,8 @@ class UNet(nn.Module):
 
     @override
     def forward(self, x: Image, c_noise: NoiseField) -> Image:
+        if c_noise.shape[-2:] != (1, 1):
+            c_noise = c_noise.expand(-1, -1, *x.shape[-2:])
         fields = [self.embedding(level) for level in self._pyramid(c_noise)]
         h = self.conv_in(F.pixel_unshuffle(x, self.patchify))
         skips = []

@@ -45,7 +45,7 @@ class CanvasNoise:
         if not len(indices):
             raise ValueError("indices must name at least one sample, got none.")
         self.seed = seed
-        self.indices = tuple(indices)
+        self.indices = tuple(int(index) for index in indices)
         self.device = torch.device(device)
         self.dtype = dtype
 

@@ -198,3 +198,13 @@ def test_another_suffix_is_refused(action, name, tmp_path):
     with pytest.raises(CheckpointError, match=rf"is a \.safetensors file, got .*{name}\."):
         action(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_the_description_was_not_written_with_are_refused(path, tmp_path):
+    save(path)
+    other = tmp_path / "other" / path.name
+    other.parent.mkdir()
+    save(other)
+    path.write_bytes(other.read_bytes())
+    with pytest.raises(CheckpointError, match="SHA-256 differ"):
+        load_denoiser(path)

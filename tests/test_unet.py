@@ -131,6 +131,8 @@ def test_every_parameter_learns():
     # Twice 2 and 1 on the way down and up, twice 2 in the middle.
     assert len(blocks) == 2 * (2 + 1) + 2 * 2
     assert all((block.film.weight.grad != 0).any() for block in blocks)
+    # Half of these weights read the way down, half the way up.
+    assert all((merge.weight.grad != 0).all() for merge in network.merge)
     still = [name for name, p in network.named_parameters() if not (p.grad != 0).any()]
     assert still == []
 
@@ -149,7 +151,9 @@ def test_dropout_is_for_training():
 
 
 def test_config_rebuilds_the_network():
-    network = small(in_channels=2, attention_levels=2, patchify=1, dropout=0.25)
+    settings = {"in_channels": 2, "attention_levels": 2, "patchify": 1, "dropout": 0.25}
+    network = small(**settings)
+    assert network.config | settings == network.config
     copy = UNet(**network.config).double().eval()
     copy.load_state_dict(network.state_dict())
     x, c_noise = image(1, 2, 8, 8), image(1, 1, 1, 1)
