@@ -256,7 +256,7 @@ def _downloaded_inception() -> FeatureExtractorInceptionV3:
     except OSError as error:
         raise RuntimeError(
             f"the weights of inception could not be downloaded ({error}); give torch-fidelity's "
-            "weights file (weights-inception-2015-12-05-6726825d.pth) as local weights, or choose "
+            "file weights-inception-2015-12-05-6726825d.pth as features_weights=FILE, or choose "
             "features=random_conv, whose figures are not comparable with inception's."
         ) from error
 

@@ -1,8 +1,8 @@
 """`python -m lightning_modules fit|validate|test|predict --config configs/landscapes.yaml`."""
 
 import sys
+from pathlib import Path
 
-import torch
 from lightning.pytorch.cli import LightningCLI
 from typing_extensions import override
 
@@ -11,12 +11,19 @@ from lightning_modules.denoising import DenoiserTraining
 
 __all__ = ["TrainingCLI", "main"]
 
-# Checkpoints that hold the version of torch as torch gives it are read like any others.
-torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
+LIGHTNINGS_OWN = ("best", "last", "hpc", "registry")  # names that are no files
 
 
 class TrainingCLI(LightningCLI):
     """LightningCLI that says in one sentence why something cannot be built."""
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        given = self.config.get(self.subcommand, {}).get("ckpt_path") if self.subcommand else None
+        own = given is None or str(given).split(":")[0] in LIGHTNINGS_OWN
+        if not own and not Path(given).is_file():
+            print(f"error: no training checkpoint at {given}.", file=sys.stderr)
+            raise SystemExit(2)
 
     @override
     def instantiate_classes(self) -> None:

@@ -91,6 +91,7 @@ class DenoiserTraining(L.LightningModule):
         self.predict_solver = predict_solver
         self.seed = seed
         self.stopwatch = Stopwatch()
+        self.losses_step: int | None = None
 
     @override
     def on_fit_start(self) -> None:
@@ -98,7 +99,7 @@ class DenoiserTraining(L.LightningModule):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["provenance"] = provenance(self.trainer, self.stopwatch)
+        checkpoint["provenance"] = provenance(self.trainer, self.stopwatch, self.losses_step)
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -122,6 +123,11 @@ class DenoiserTraining(L.LightningModule):
     @override
     def validation_step(self, batch: Image, batch_idx: int) -> None:
         self._log_bands("val", batch, batch_idx)
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        if not self.trainer.sanity_checking:
+            self.losses_step = self.trainer.global_step
 
     @override
     def test_step(self, batch: Image, batch_idx: int) -> None:

@@ -33,8 +33,11 @@ class Stopwatch:
         self.started = time.monotonic()
 
 
-def provenance(trainer: L.Trainer, stopwatch: Stopwatch) -> dict[str, Any]:
-    """Returns what made the weights of this moment, as plain JSON values."""
+def provenance(trainer: L.Trainer, stopwatch: Stopwatch, losses_step: int | None) -> dict[str, Any]:
+    """Returns what made the weights of this moment, as plain JSON values.
+
+    The losses are those of the last validation, after `losses_step` steps; None before the first.
+    """
     data = getattr(trainer, "datamodule", None)
     return {
         "command": shlex.join(["python", "-m", "lightning_modules", *sys.argv[1:]]),
@@ -48,6 +51,7 @@ def provenance(trainer: L.Trainer, stopwatch: Stopwatch) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "losses_step": losses_step,
         "losses": {
             name: round(float(value), 5)
             for name, value in trainer.callback_metrics.items()

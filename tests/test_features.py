@@ -205,7 +205,7 @@ def test_inception_without_connection_says_what_to_do(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(torch_fidelity_inception, "load_state_dict_from_url", offline)
-    with pytest.raises(RuntimeError, match=r"no route to host.*local weights.*random_conv"):
+    with pytest.raises(RuntimeError, match=r"no route to host.*features_weights=FILE.*random_conv"):
         build_features("inception")
 
 

@@ -112,15 +112,17 @@ def scalars(logs: Path) -> dict[str, list[float]]:
 
 def test_the_loss_falls_on_constant_patches(tmp_path):
     config = configuration(tmp_path)
-    config["data"]["class_path"] = "tests.tiny_training.Numbered"
+    config["data"]["class_path"] = "tests.tiny_training.Black"
     config["trainer"]["max_steps"] = 40
     config["trainer"]["callbacks"].pop()
     path = written(tmp_path, config)
     before = run("validate", path).trainer.callback_metrics["val/loss"]
     logs = Path(run("fit", path).trainer.log_dir)
     # A zero network's loss on x0 = -1 at level s is (s^2 + 1/16) / (s^2 / 4 + 1/16): 1.1 and 3.4
-    # at the two levels, 2.26 on average. A constant can be learnt: the loss has no floor but 0.
-    assert before.item() == pytest.approx(2.26, rel=0.05)  # noise of 4,600 values at each level
+    # at the two levels, 2.26 on average. Who knows x0 but not the noise is left with the second
+    # term above the line, 0.58 on average; half of the first is far from either. 4,608 values a
+    # level: the standard error of the average is 0.017.
+    assert before.item() == pytest.approx(2.26, abs=5 * 0.017)
     assert scalars(logs)["val/loss"][-1] < before / 2
 
 
@@ -145,18 +147,19 @@ def crops_of(module: DenoiserTraining, count: int) -> list[tuple[int, int, int, 
 
 
 def test_half_of_the_batches_are_half_patches_at_every_offset_of_both_axes(module):
-    crops = crops_of(module, 4000)
+    crops = crops_of(module, 1000)
     assert {crop[:2] for crop in crops} == {(16, 16), (8, 16), (16, 8)}
-    # Shares of 4,000 batches: standard errors of 0.0079 (1/2) and 0.0068 (1/4); five of each.
-    shares = {size: sum(crop[:2] == size for crop in crops) / 4000 for size in [(8, 16), (16, 8)]}
-    assert sum(shares.values()) == pytest.approx(0.5, abs=5 * 0.0079)
+    # Shares of 1,000 batches: standard errors of 0.016 (1/2) and 0.014 (1/4); five of each.
+    shares = {size: sum(crop[:2] == size for crop in crops) / 1000 for size in [(8, 16), (16, 8)]}
+    assert sum(shares.values()) == pytest.approx(0.5, abs=5 * 0.016)
     for (height, width), share in shares.items():
-        assert share == pytest.approx(0.25, abs=5 * 0.0068)
+        assert share == pytest.approx(0.25, abs=5 * 0.014)
         offsets = [top + left for *size, top, left in crops if size == [height, width]]
-        # About 1,000 crops at 9 offsets: 111 of each, standard error sqrt(1000 * 8/81) = 10.
+        # About 250 crops at 9 offsets: 28 of each, standard error sqrt(250 * 8/81) = 5.
         counts = np.bincount(offsets, minlength=9)
         assert len(counts) == 9
-        assert counts == pytest.approx(len(offsets) / 9, abs=50)
+        assert counts.min() > 0
+        assert counts == pytest.approx(len(offsets) / 9, abs=25)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +247,9 @@ def test_an_export_in_half_precision_denoises_alike(trained, tmp_path):
     outputs = [tmp_path / "half.safetensors", tmp_path / "full.safetensors"]
     export(trained / "last.ckpt", outputs[0])
     export(trained / "last.ckpt", outputs[1], dtype="float32")
-    assert {weight.dtype for weight in load_file(outputs[0]).values()} == {torch.float16}
+    stored = load_file(outputs[0])
+    parameters = load_denoiser(outputs[0]).network.named_parameters()
+    assert {stored[name].dtype for name, _ in parameters} == {torch.float16}
     x_t, sigma = torch.randn(2, 3, 16, 16), torch.full((1, 1, 1, 1), 0.5)
     half, full = (load_denoiser(output)(x_t, sigma) for output in outputs)
     # float16 keeps 11 bits, 0.0005 of a weight; through six layers, at most ten times that.
@@ -397,3 +402,11 @@ def test_what_cannot_be_built_is_told_in_one_sentence(tmp_path, capsys, flags, m
 def test_a_training_without_an_end_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"set trainer\.max_steps or max_epochs"):
         run("fit", written(tmp_path), ["--trainer.max_steps=-1"])
+
+
+def test_a_missing_checkpoint_is_told_in_one_sentence(tmp_path, capsys):
+    path = written(tmp_path, configuration(tmp_path))
+    with pytest.raises(SystemExit) as left:
+        run("validate", path, [f"--ckpt_path={tmp_path / 'none.ckpt'}"])
+    assert left.value.code == 2
+    assert f"error: no training checkpoint at {tmp_path / 'none.ckpt'}." in capsys.readouterr().err

@@ -49,6 +49,14 @@ class Numbered(PatchData):
         return digits.to(torch.uint8).view(3, 1, 1).repeat(1, height, width)
 
 
+class Black(PatchData):
+    """Patches that are all the same."""
+
+    @override
+    def crop(self, split: Split, index: int, height: int, width: int) -> Crop:
+        return torch.zeros(3, height, width, dtype=torch.uint8)
+
+
 def numbers_of(batch: Tensor) -> list[int]:
     """Returns which patches of `Numbered` a batch holds."""
     digits = ((batch[:, :, 0, 0] + 1) * 127.5).round().long()
