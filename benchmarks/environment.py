@@ -1,8 +1,11 @@
 """Where a run takes place: device, precision, versions, commit."""
 
+import hashlib
+import inspect
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +14,13 @@ import torch
 
 from benchmarks.accounting import memory_source
 
-__all__ = ["Precision", "autocast_dtype", "describe_environment", "resolve_device"]
+__all__ = [
+    "Precision",
+    "autocast_dtype",
+    "describe_environment",
+    "resolve_device",
+    "sha256_of_sources",
+]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -38,6 +47,8 @@ def resolve_device(name: str) -> torch.device:
     if not present.get(device.type, False):
         usable = ", ".join(kind for kind, here in present.items() if here)
         raise ValueError(f"there is no {name} device here; usable: auto, {usable}.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"there is no {name} here, only {torch.cuda.device_count()} CUDA devices.")
     return device
 
 
@@ -58,6 +69,21 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "versions": {name: version(name) for name in libraries},
         "commit": _commit(),
     }
+
+
+def sha256_of_sources(classes: Iterable[type]) -> str:
+    """Returns a hash of the code that makes canvases: this project's, and that of `classes`.
+
+    A commit does not tell two states of a changed file apart, nor does it know a user's module.
+    """
+    root = Path(__file__).parent.parent
+    folders = ("denoisers", "sampling", "strategies", "datamodules", "benchmarks")
+    files = {path for folder in folders for path in (root / folder).glob("*.py")}
+    files |= {Path(inspect.getfile(item)).resolve() for item in classes}
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def device_name(device: torch.device) -> str:

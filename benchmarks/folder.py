@@ -55,14 +55,14 @@ class RunFolder:
 
     def samples(self, strategy: str) -> Path:
         """Returns the folder of a strategy's canvases."""
-        return self.path / "samples" / file_name(strategy)
+        return self.path / "samples" / strategy
 
     def write_pictures(self, strategy: str, canvases: Canvases) -> list[str]:
         """Writes canvases as PNG; returns their paths relative to the folder."""
         files = []
         (self.path / "canvases").mkdir(exist_ok=True)
         for index, canvas in enumerate(canvases):
-            files.append(f"canvases/{file_name(strategy)}-{index:03d}.png")
+            files.append(f"canvases/{strategy}-{index:03d}.png")
             Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(self.path / files[-1])
         return files
 
@@ -72,12 +72,7 @@ class RunFolder:
 
     def write_error(self, strategy: str) -> None:
         """Keeps the traceback of the exception being handled."""
-        (self.path / f"{file_name(strategy)}.error.txt").write_text(traceback.format_exc())
-
-
-def file_name(strategy: str) -> str:
-    """Returns a strategy's name as a file's: its class path without the path."""
-    return strategy.rpartition(".")[2]
+        (self.path / f"{strategy}.error.txt").write_text(traceback.format_exc())
 
 
 def _read(path: Path) -> Results | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from benchmarks.accounting import (
@@ -82,7 +82,7 @@ def generate_canvases(
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure_latency(
     strategy: Strategy,
     denoiser: Metered,
@@ -115,7 +115,7 @@ def measure_latency(
         network_calls=denoiser.calls,
         patch_evaluations=denoiser.patches,
         pixels_per_pixel=denoiser.pixels / (canvas.height * canvas.width),
-        gradient_passes=0,
+        gradient_passes=denoiser.gradient_passes,
         latency=Spread(median, lower, upper, repeats),
         seconds_per_canvas=sum(seconds) / repeats,
         network_share=network_seconds / sum(seconds),
@@ -123,7 +123,7 @@ def measure_latency(
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _timed_batch(
     strategy: Strategy, denoiser: Metered, canvas: Canvas, noise: CanvasNoise
 ) -> Generated:
@@ -144,7 +144,8 @@ def _write(batch: Generated, path: Path) -> None:
     """Writes in one stroke: a file that is there is whole."""
     part = path.with_suffix(".part")
     times = {"seconds": str(batch.seconds), "network_seconds": str(batch.network_seconds)}
-    save_file({"canvases": batch.canvases}, part, metadata=times)
+    # Written by Python, whose errors tell a full disk from other failures.
+    part.write_bytes(save({"canvases": batch.canvases}, metadata=times))
     part.replace(path)
 
 

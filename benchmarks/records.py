@@ -32,8 +32,8 @@ class Cost:
     """What one canvas costs, in units that no machine changes and in this machine's.
 
     Args:
-        network_calls: Calls of the network for one batch of canvases.
-        patch_evaluations: Windows evaluated, halves counted as windows of their own.
+        network_calls: Calls of the network for one canvas alone.
+        patch_evaluations: Windows evaluated for it, halves counted as windows of their own.
         pixels_per_pixel: Pixels the network evaluated for each pixel of the canvas.
         gradient_passes: Backward passes through the network.
         latency: Seconds for one canvas alone, after warm-up.
@@ -98,7 +98,8 @@ class Results:
         num_reference: Real crops that they are compared with.
         canvas: Height and width, in pixels.
         drift_distance: Pixels over which colour drift is measured; None on canvases too short.
-        real: Figures of real images themselves: what a perfect strategy would get.
+        real: Figures of other crops of the same held-out images: a floor that no strategy, which
+            knows none of these images, can be expected to reach.
         rows: One for each finished strategy.
         failures: Why a strategy has no row, by its name.
     """
@@ -145,5 +146,5 @@ def write_json(path: Path, content: Any) -> None:
     """Writes JSON in one stroke: to a neighbour first, which then takes the file's place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     neighbour = path.with_name(path.name + ".part")
-    neighbour.write_text(json.dumps(content, indent=2) + "\n")
+    neighbour.write_text(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n")
     neighbour.replace(path)

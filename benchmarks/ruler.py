@@ -1,6 +1,7 @@
 """The ruler: every strategy's canvases against the same real crops, at the same places."""
 
 import dataclasses
+import math
 
 import torch
 from jaxtyping import Float, UInt8
@@ -68,10 +69,11 @@ class Ruler:
         )
 
     def seams(self, canvases: Canvases | None, borders: Borders) -> float | None:
-        """Seam ratio; None without canvases or borders."""
+        """Seam ratio; None without canvases or borders, or where only borders have steps."""
         if canvases is None or not (borders.rows or borders.columns):
             return None
-        return seam_ratio(canvases, columns=list(borders.columns), rows=list(borders.rows))
+        ratio = seam_ratio(canvases, columns=list(borders.columns), rows=list(borders.rows))
+        return ratio if math.isfinite(ratio) else None
 
     def drift(self, canvases: Canvases | None) -> float | None:
         """Colour drift over `drift_distance`; None without canvases or on short ones."""

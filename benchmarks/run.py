@@ -12,15 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.accounting import Metered
+from benchmarks.command_line import Plan, parse
 from benchmarks.contact_sheet import contact_sheet
-from benchmarks.environment import autocast_dtype, describe_environment, resolve_device
+from benchmarks.environment import (
+    autocast_dtype,
+    describe_environment,
+    resolve_device,
+    sha256_of_sources,
+)
 from benchmarks.features import FeatureNetwork, build_features
 from benchmarks.folder import RunFolder
 from benchmarks.generation import generate_canvases, measure_latency
 from benchmarks.records import Results, Row
 from benchmarks.report import write_report
 from benchmarks.ruler import Ruler, drift_distance
-from benchmarks.settings import Plan, parse
 from benchmarks.table import comparison, markdown
 from denoisers.checkpoint import describe_checkpoint, load_denoiser
 from denoisers.precond import EDMPrecond
@@ -41,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         run = Run.prepare(parse(arguments), arguments)
+    except KeyboardInterrupt:
+        return 130
     except (ValueError, OSError, RuntimeError) as error:
         console.print(f"error: {error}", markup=False)
         return 2
@@ -96,6 +103,7 @@ class Run:
             strategy.borders(denoiser, canvas)
         side = min(canvas.height, canvas.width)
         settings.data.crop("test", 0, side, side)
+        refuse_other_split(describe_checkpoint(settings.denoiser), settings.data.description)
         features = build_features(
             settings.features,
             weights=settings.features_weights,
@@ -104,6 +112,7 @@ class Run:
         )
         fresh = fresh_results(plan, arguments, device, features, canvas, denoiser.patch_size)
         folder, results = RunFolder.for_run(fresh, settings.results, set(plan.strategies))
+        settings.data.write_manifest(folder.path / "manifest.json")
         tuned(denoiser, plan)
         return cls(plan, device, Metered(denoiser), canvas, features, folder, results)
 
@@ -169,7 +178,11 @@ class Run:
         try:
             self.results.rows.append(self._row(name, strategy, ruler, progress))
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS):
+            if isinstance(error, OSError) and error.errno in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EROFS,
+            ):
                 raise  # every strategy would fail alike
             # One strategy's failure must not cost the others their rows.
             self.results.failures[name] = f"{type(error).__name__}: {error}"
@@ -180,6 +193,15 @@ class Run:
     def _row(self, name: str, strategy: Strategy, ruler: Ruler, progress: Progress) -> Row:
         settings = self.plan.settings
         task = progress.add_task(name, total=settings.num_samples)
+        # First, since its warm-up run spares the batches the cold start.
+        cost = measure_latency(
+            strategy,
+            self.denoiser,
+            self.canvas,
+            repeats=settings.latency_repeats,
+            seed=settings.seed,
+            device=self.device,
+        )
         generated = generate_canvases(
             strategy,
             self.denoiser,
@@ -190,14 +212,6 @@ class Run:
             device=self.device,
             folder=self.folder.samples(name),
             advance=lambda count: progress.advance(task, count),
-        )
-        cost = measure_latency(
-            strategy,
-            self.denoiser,
-            self.canvas,
-            repeats=settings.latency_repeats,
-            seed=settings.seed,
-            device=self.device,
         )
         canvases = generated.canvases
         borders = strategy.borders(self.denoiser, self.canvas)
@@ -238,6 +252,26 @@ def canvas_of(denoiser: EDMPrecond, plan: Plan) -> Canvas:
     return Canvas(height=height, width=width, channels=denoiser.channels)
 
 
+def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None:
+    """Checks that images the denoiser was trained on are cut and split as they were in training.
+
+    Otherwise they would be compared at another scale, or with images that training has seen.
+
+    Raises:
+        ValueError: If the content is the same and anything else differs.
+    """
+    trained = (checkpoint["provenance"] or {}).get("data") or {}
+    if "content" not in data or trained.get("content") != data["content"]:
+        return
+    for name, value in trained.items():
+        if name != "root" and data.get(name) != value:
+            raise ValueError(
+                f"the denoiser was trained on these very images with {name}={value}, but they are "
+                f"compared with {name}={data.get(name)}: the reference would be images at another "
+                f"scale or that training has seen; give data the settings of the training."
+            )
+
+
 def tuned(denoiser: EDMPrecond, plan: Plan) -> None:
     """Sets the precision and compiles, as asked for."""
     denoiser.autocast_dtype = autocast_dtype(plan.settings.precision)
@@ -261,7 +295,8 @@ def fresh_results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", "-m", "benchmarks.run", *arguments]),
         settings=plan.record,
-        environment=describe_environment(device),
+        environment=describe_environment(device)
+        | {"sources": sha256_of_sources(map(type, plan.strategies.values()))},
         denoiser=describe_checkpoint(settings.denoiser),
         data=settings.data.description,
         features={

@@ -2,7 +2,9 @@
 
 import abc
 import copy
+import json
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -76,6 +78,10 @@ class PatchData(L.LightningDataModule, abc.ABC):
     def description(self) -> dict[str, Any]:
         """What a result must quote to say which data it was measured on."""
         return {"class": type(self).__name__, "seed": self.seed}
+
+    def write_manifest(self, path: Path) -> None:
+        """Writes which images there are, as JSON; here there is no more to say than in general."""
+        path.write_text(json.dumps(self.description, indent=2) + "\n")
 
     @override
     def train_dataloader(self) -> DataLoader:

@@ -87,10 +87,10 @@ class Photos(PatchData):
         """Which files there are, how large, in which split, and which were skipped."""
         return self._manifest
 
-    def write_manifest(self, path: str | Path) -> None:
-        """Writes the manifest as JSON."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(self.manifest.as_dict(), indent=2) + "\n")
+    @override
+    def write_manifest(self, path: Path) -> None:
+        """Writes every file with its size and split, the skipped ones, and counts, as JSON."""
+        path.write_text(json.dumps(self.manifest.as_dict(), indent=2) + "\n")
 
     @property
     @override

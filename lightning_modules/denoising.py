@@ -94,6 +94,16 @@ class DenoiserTraining(L.LightningModule):
         self.losses_step: int | None = None
 
     @override
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        served = getattr(data, "patch_size", self.denoiser.patch_size)
+        if served != self.denoiser.patch_size:
+            raise SystemExit(
+                f"error: model.patch_size and data.patch_size must be the same, got "
+                f"{self.denoiser.patch_size} and {served}."
+            )
+
+    @override
     def on_fit_start(self) -> None:
         self.stopwatch.resume(self.stopwatch.before)
 

@@ -1,5 +1,6 @@
 """`python -m lightning_modules.export IN.ckpt OUT.safetensors`: averaged weights to keep."""
 
+import pickle
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +25,16 @@ def export(
     """
     if not checkpoint.is_file():
         raise SystemExit(f"error: no training checkpoint at {checkpoint}.")
-    # With the EMA callback a checkpoint's `state_dict` holds the averaged weights.
-    content = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    if output.suffix != ".safetensors":
+        raise SystemExit(f"error: the output must be a .safetensors file, got {output}.")
+    try:
+        # With the EMA callback a checkpoint's `state_dict` holds the averaged weights.
+        content = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise SystemExit(
+            f"error: {checkpoint} is truncated or no training checkpoint; the numbered one beside "
+            "it is older and whole."
+        ) from error
     module = DenoiserTraining.load_from_checkpoint(
         checkpoint, map_location="cpu", weights_only=False
     )

@@ -10,6 +10,7 @@ References:
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -62,17 +63,18 @@ def churned(
     gamma: float,
     s_noise: float = 1.0,
     s_min: float = 0.0,
-    s_max: float = float("inf"),
+    s_max: float | None = None,
 ) -> Step:
     """Raises the level by a factor 1 + `gamma` with fresh noise before every step ([EDM] Alg. 2).
 
-    Only at levels in [`s_min`, `s_max`]; the added noise has the standard deviation `s_noise`.
+    Only at levels in [`s_min`, `s_max`], where None is no limit; `s_noise` is the standard
+    deviation of the added noise.
     """
     if gamma < 0:
         raise ValueError(f"gamma must be at least 0, got {gamma}.")
 
     def churn_then_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
-        in_range = (sigma >= s_min) & (sigma <= s_max)
+        in_range = (sigma >= s_min) & (sigma <= (math.inf if s_max is None else s_max))
         sigma_hat = torch.where(in_range, (1 + gamma) * sigma, sigma)
         added = (sigma_hat.square() - sigma.square()).clamp(min=0).sqrt()
         return step(denoiser, x_t + s_noise * added * noise.like(x_t), sigma_hat, sigma_next)
@@ -148,13 +150,13 @@ class Heun(Solver):
             most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.
         s_min: Lowest level that is churned.
-        s_max: Highest level that is churned.
+        s_max: Highest level that is churned; None for no limit.
     """
 
     churn: float = 0.0
     s_noise: float = 1.0
     s_min: float = 0.0
-    s_max: float = float("inf")
+    s_max: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -177,8 +177,8 @@ def test_skipped_files_are_counted_in_the_manifest(folder, tmp_path):
         pytest.warns(UserWarning, match="skipped 1 of 21 images: 1 unreadable"),
     ):
         data = photos(folder)
-    data.write_manifest(tmp_path / "out" / "manifest.json")
-    text = (tmp_path / "out" / "manifest.json").read_text()
+    data.write_manifest(tmp_path / "manifest.json")
+    text = (tmp_path / "manifest.json").read_text()
     written = json.loads(text)
     assert written["counts"]["skipped"] == 1
     assert written["skipped"][0]["path"] == "broken.jpg"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.settings import parse
+from benchmarks.command_line import parse
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.canvas import Canvas

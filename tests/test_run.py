@@ -1,12 +1,13 @@
 import dataclasses
 import errno
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image as Picture
 
-import benchmarks.generation
+from benchmarks.command_line import parse
 from benchmarks.records import Results
 from benchmarks.run import main
 from denoisers.checkpoint import save_denoiser
@@ -123,7 +124,7 @@ def test_a_failed_strategy_costs_the_others_nothing_and_is_tried_again(arguments
     (folder,) = folders(tmp_path)
     assert [row.strategy for row in results_in(folder).rows] == ["naive"]
     assert results_in(folder).failures == {"tests.test_run.Moody": "ArithmeticError: bad mood"}
-    assert "bad mood" in (folder / "Moody.error.txt").read_text()
+    assert "bad mood" in (folder / "tests.test_run.Moody.error.txt").read_text()
 
     behaviour["raise"] = None
     naive = folder / "samples" / "naive" / "000000-000001.safetensors"
@@ -184,7 +185,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(benchmarks.generation, "save_file", full)
+        patch.setattr(Path, "write_bytes", full)
         assert main([*arguments, "strategy=naive"]) == 2
     message = capsys.readouterr().err
     assert "No space left on device" in message
@@ -261,3 +262,49 @@ def test_a_truncated_checkpoint_is_refused(arguments, weights, tmp_path, capsys)
         (tmp_path / f"cut{suffix}").write_bytes(content[:end])
     assert main([*arguments, f"denoiser={tmp_path / 'cut.safetensors'}"]) == 2
     assert "truncated" in capsys.readouterr().err
+
+
+class Gradient(Naive):
+    """Takes one gradient through the denoiser, as a guided strategy would."""
+
+    def generate(self, denoiser, canvas, noise, *, known=None, context=None):
+        x_t = torch.zeros(1, 3, SIDE, SIDE)
+        with torch.enable_grad():
+            x_t.requires_grad_()
+            denoiser(x_t, torch.ones(1, 1, 1, 1)).sum().backward()
+        assert x_t.grad.abs().sum() > 0
+        return super().generate(denoiser, canvas, noise)
+
+
+def test_gradient_passes_work_and_are_counted(arguments, tmp_path):
+    assert main([*arguments, "strategy=tests.test_run.Gradient"]) == 0
+    assert results_in(folders(tmp_path)[0]).rows[0].cost.gradient_passes == 1
+
+
+def test_results_are_strict_json(arguments, tmp_path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    main([*arguments, "strategy=naive"])
+    json.loads((folders(tmp_path)[0] / "results.json").read_text(), parse_constant=refuse)
+
+
+def test_strategies_of_one_class_name_keep_apart(arguments, tmp_path):
+    main([*arguments, "strategy=naive,strategies.naive.Naive"])
+    samples = folders(tmp_path)[0] / "samples"
+    assert {path.name for path in samples.iterdir()} == {"naive", "strategies.naive.Naive"}
+
+
+@pytest.mark.parametrize("changed", ["scale=0.5", "seed=7"])
+def test_training_images_cut_or_split_otherwise_are_refused(tmp_path, changed, arguments, capsys):
+    photos = photo_folder(tmp_path, side=120)
+    same = ["data=photos", f"data.root={photos}", "data.patch_size=16", "strategy=naive"]
+    data = parse(same).settings.data
+    network = UNet(channels=(32,), blocks=(1,), attention_levels=0)
+    weights = tmp_path / "photos.safetensors"
+    save_denoiser(EDMPrecond(network, SIDE), weights, provenance={"data": data.description})
+    command = [*arguments, *same, f"denoiser={weights}"]
+    assert main(command) == 0
+    assert "photos" in json.loads((folders(tmp_path)[0] / "manifest.json").read_text())
+    assert main([*command, f"data.{changed}"]) == 2
+    assert "trained on these very images" in capsys.readouterr().err

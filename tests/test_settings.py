@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import yaml
 
-from benchmarks.settings import PRESETS, Settings, parse
+from benchmarks.command_line import PRESETS, parse
+from benchmarks.settings import Settings
 from strategies.catalogue import names
 from strategies.diffcollage import DiffCollage
 
@@ -44,9 +45,22 @@ def test_other_settings_of_a_strategy_are_another_run():
     assert wide != narrow
 
 
-def test_another_solver_is_a_class_path_away():
-    plan = parse(["solver=sampling.diffusers_solver.Diffusers", "solver.scheduler=ddim"])
-    assert plan.settings.solver.scheduler == "ddim"
+@pytest.mark.parametrize("name", ["ddim", "dpmsolver++", "deis"])
+def test_other_solvers_have_short_names(name):
+    plan = parse(["solver.num_steps=9", f"solver={name}"])
+    assert plan.settings.solver.scheduler == name
+    assert plan.settings.solver.num_steps == 9
+
+
+def test_a_setting_may_stand_before_the_class_or_preset_that_it_belongs_to(tmp_path):
+    with pytest.raises((ValueError, OSError), match=str(tmp_path)):
+        parse([f"data.root={tmp_path}", "data=photos"])  # an empty folder, and no other complaint
+    assert parse(["num_samples=33", "config=smoke"]).settings.num_samples == 33
+
+
+def test_a_strategy_of_ones_own_has_settings_too():
+    plan = parse(["strategy=strategies.naive.Naive", "strategies.naive.Naive.window=16"])
+    assert plan.strategies["strategies.naive.Naive"].window == 16
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -79,13 +93,14 @@ def test_help_names_every_setting(capsys):
         (["strategy=difcollage"], "did you mean 'diffcollage'"),
         (["stratgy=all"], "no setting 'stratgy'; did you mean 'strategy'"),
         (["canvas.widht=9"], "did you mean 'canvas.width'"),
-        (["strategy=diffcollage", "diffcollage.overlp=8"], "overlp"),
+        (["strategy=diffcollage", "diffcollage.overlp=8"], "did you mean 'overlap'"),
         (["strategy=naive", "diffcollage.overlap=8"], "not among those to run"),
         (["data=photo"], "did you mean 'photos'"),
         (["data=photos"], "root"),
         (["data=photos", "data.root=/no/such/folder"], "/no/such/folder"),
-        (["data.sed=1"], "'sed' is not accepted"),
-        (["solver.num_stps=1"], "'num_stps' is not accepted"),
+        (["data.sed=1"], "'sed' is not accepted; did you mean 'seed'"),
+        (["solver.num_stps=1"], "'num_stps' is not accepted; did you mean 'num_steps'"),
+        (["solver=ddmi"], "did you mean 'ddim'"),
         (["solver.num_steps=1"], "num_steps must be at least 2, got 1"),
         (["num_samples=0"], "num_samples must be at least 2, got 0"),
         (["num_samples=many"], "num_samples"),

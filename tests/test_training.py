@@ -410,3 +410,9 @@ def test_a_missing_checkpoint_is_told_in_one_sentence(tmp_path, capsys):
         run("validate", path, [f"--ckpt_path={tmp_path / 'none.ckpt'}"])
     assert left.value.code == 2
     assert f"error: no training checkpoint at {tmp_path / 'none.ckpt'}." in capsys.readouterr().err
+
+
+def test_patches_of_another_size_than_the_models_are_refused(tmp_path):
+    path = written(tmp_path, configuration(tmp_path))
+    with pytest.raises(SystemExit, match="must be the same, got 16 and 32"):
+        run("validate", path, ["--data.init_args.patch_size=32"])

@@ -1,0 +1,225 @@
+"""How a command line becomes a plan: settings, strategies, and a record of both."""
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from benchmarks.settings import DEFAULT_SOLVER, Settings
+from strategies.base import Strategy
+from strategies.catalogue import names, strategy_class
+
+__all__ = ["Plan", "parse"]
+
+PRESETS = Path(__file__).parent.parent / "configs" / "benchmarks"
+DIFFUSERS = "sampling.diffusers_solver.Diffusers"
+# What a short name stands for: a class path, and settings that go with it.
+SHORT_NAMES = {
+    "data": {
+        "landscapes": ["datamodules.landscapes.Landscapes"],
+        "photos": ["datamodules.photos.Photos"],
+    },
+    "solver": {
+        "heun": ["sampling.solvers.Heun"],
+        "ddim": [DIFFUSERS, "scheduler=ddim"],
+        "dpmsolver++": [DIFFUSERS, "scheduler=dpmsolver++"],
+        "deis": [DIFFUSERS, "scheduler=deis"],
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a command line asks for.
+
+    Args:
+        settings: The settings of the comparison.
+        strategies: The strategies to run, by name, in order.
+        record: All settings as plain values; equal records make equal results.
+    """
+
+    settings: Settings
+    strategies: dict[str, Strategy]
+    record: dict[str, Any]
+
+
+def parse(arguments: list[str]) -> Plan:
+    """Reads a command line; `key=value` and `--key=value` are the same thing.
+
+    Raises:
+        ValueError: If a key or value is wrong, with the nearest valid name.
+        SystemExit: After printing the help, if that is asked for.
+    """
+    parser = _parser()
+    tokens = _normalised(arguments)
+    shared, own = _sorted_out(tokens, {*names(), *_given_strategies(tokens)})
+    _refuse_unknown_keys(parser, shared)
+    config = _parsed(parser, shared)
+    chosen = names() if config.strategy == "all" else config.strategy.split(",")
+    classes = {name: strategy_class(name) for name in chosen}
+    stray = sorted(set(own) - set(classes))
+    if stray:
+        raise ValueError(f"{stray[0]} has settings of its own here, but is not among those to run.")
+    values = parser.instantiate(config)
+    settings = Settings(**{field.name: values[field.name] for field in _fields()})
+    built = {
+        name: _built(strategy, settings, own.get(name, [])) for name, strategy in classes.items()
+    }
+    record = yaml.safe_load(parser.dump(config, skip_validation=True))
+    return Plan(settings, built, record | {"own": own})
+
+
+def _fields() -> tuple[dataclasses.Field, ...]:
+    return dataclasses.fields(Settings)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="python -m benchmarks.run",
+        description="Runs strategies on one shared denoiser and compares what comes out. "
+        "Write settings as key=value, for example: strategy=diffcollage num_samples=500 "
+        "solver.num_steps=40.",
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        help="A preset (smoke, default, paper) or a YAML file of settings; later keys win.",
+    )
+    parser.add_class_arguments(Settings, None)
+    parser.set_defaults(
+        {
+            "data": {"class_path": SHORT_NAMES["data"]["landscapes"][0]},
+            "solver": {
+                "class_path": "sampling.solvers.Heun",
+                "init_args": dataclasses.asdict(DEFAULT_SOLVER),
+            },
+        }
+    )
+    return parser
+
+
+def _normalised(arguments: list[str]) -> list[str]:
+    """Returns `--key=value` for every way to write it, with short names spelt out."""
+    tokens: list[str] = []
+    for token in arguments:
+        if tokens and tokens[-1].startswith("--") and not re.search("=|^--help$", tokens[-1]):
+            tokens[-1] += "=" + token
+        elif re.match(r"[A-Za-z_][\w.]*=", token):
+            tokens.append("--" + token)
+        elif token.startswith("--") or token == "-h":
+            tokens.append("--help" if token == "-h" else token)
+        else:
+            raise ValueError(f"settings are written key=value, got {token!r}.")
+    spelt_out = [part for token in tokens for part in _spelt_out(token)]
+    # Files first and classes next, so that what is set below them holds in whatever order.
+    ranks = {"--config": 0, "--data": 1, "--solver": 1}
+    return sorted(spelt_out, key=lambda token: ranks.get(token.partition("=")[0], 2))
+
+
+def _spelt_out(token: str) -> list[str]:
+    """Returns what a token with a short name stands for; other tokens as they are."""
+    key, _, value = token.removeprefix("--").partition("=")
+    if key == "config" and not Path(value).suffix:
+        presets = {path.stem: path for path in PRESETS.glob("*.yaml")}
+        if value not in presets:
+            hint = _nearest(value, presets, otherwise=".")
+            known = ", ".join(sorted(presets))
+            raise ValueError(f"config must be one of {known}, or a YAML file, got {value!r}{hint}")
+        return [f"--config={presets[value]}"]
+    if key not in SHORT_NAMES or "." in value:
+        return [token]
+    if value not in SHORT_NAMES[key]:
+        hint = _nearest(value, SHORT_NAMES[key], otherwise=".")
+        known = ", ".join(SHORT_NAMES[key])
+        raise ValueError(f"{key} must be one of {known}, or a class path, got {value!r}{hint}")
+    class_path, *settings = SHORT_NAMES[key][value]
+    return [f"--{key}={class_path}", *(f"--{key}.{setting}" for setting in settings)]
+
+
+def _nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
+    """Returns the hint that ends a sentence about an unknown word."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else otherwise
+
+
+def _given_strategies(tokens: list[str]) -> list[str]:
+    values = [token.partition("=")[2] for token in tokens if token.startswith("--strategy=")]
+    return [name for value in values for name in value.split(",")]
+
+
+def _sorted_out(tokens: list[str], owners: set[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Returns the shared settings, and those of single strategies without their prefix."""
+    shared: list[str] = []
+    own: dict[str, list[str]] = {}
+    for token in tokens:
+        owner, _, rest = token.partition("=")[0].removeprefix("--").rpartition(".")
+        if owner in owners:
+            own.setdefault(owner, []).append(f"--{rest}={token.partition('=')[2]}")
+        else:
+            shared.append(token)
+    return shared, own
+
+
+def _refuse_unknown_keys(parser: ArgumentParser, tokens: list[str]) -> None:
+    """Refuses unknown keys; what lies below a class's key is left to the class itself."""
+    known = [
+        option.removeprefix("--")
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--")
+    ]
+    for token in tokens:
+        key = token.removeprefix("--").partition("=")[0]
+        if key in known or key.partition(".")[0] in ("data", "solver"):
+            continue
+        hint = _nearest(key, known, otherwise="; --help lists them.")
+        raise ValueError(f"there is no setting {key!r}{hint}")
+
+
+def _parsed(parser: ArgumentParser, tokens: list[str]) -> Namespace:
+    try:
+        return parser.parse_args(tokens)
+    except ArgumentError as error:
+        raise ValueError(_one_line(error) + _hint_below_a_class(error)) from error
+
+
+def _hint_below_a_class(error: ArgumentError) -> str:
+    """Returns the nearest valid name where a class was given a setting that it has not."""
+    found = re.search(
+        r"class_path '([\w.]+)'.*Option '(\w+)' is not accepted", str(error), re.DOTALL
+    )
+    if not found:
+        return ""
+    module, _, name = found[1].rpartition(".")
+    known = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    return _nearest(found[2], known, otherwise="")
+
+
+def _built(strategy: type[Strategy], settings: Settings, tokens: list[str]) -> Strategy:
+    """Builds a strategy from the shared settings and its own."""
+    known = [field.name for field in dataclasses.fields(strategy) if field.name != "solver"]
+    for token in tokens:
+        key = token.removeprefix("--").partition("=")[0]
+        if key not in known:
+            hint = _nearest(key, known, otherwise=f"; it has {', '.join(known)}.")
+            raise ValueError(f"{strategy.__name__} has no setting {key!r}{hint}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(strategy, None, skip={"solver"})
+    parser.set_defaults({"max_batch": settings.max_batch})
+    try:
+        own = parser.instantiate(parser.parse_args(tokens))
+    except ArgumentError as error:
+        raise ValueError(f"{strategy.__name__}: {_one_line(error)}") from error
+    return strategy(**vars(own), solver=settings.solver)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
