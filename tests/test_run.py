@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image as Picture
+from safetensors.torch import load_file
 
 from benchmarks.command_line import parse
 from benchmarks.records import Results
@@ -308,3 +309,15 @@ def test_training_images_cut_or_split_otherwise_are_refused(tmp_path, changed, a
     assert "photos" in json.loads((folders(tmp_path)[0] / "manifest.json").read_text())
     assert main([*command, f"data.{changed}"]) == 2
     assert "trained on these very images" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_compiled_network_makes_the_same_canvases(arguments, tmp_path):
+    for compiled in ("false", "true"):
+        assert main([*arguments, "strategy=naive", f"compile={compiled}"]) == 0
+    plain, compiled = (
+        load_file(folder / "samples" / "naive" / "000000-000001.safetensors")["canvases"].int()
+        for folder in folders(tmp_path)
+    )
+    # Fused kernels round differently; a byte may tip to its neighbour.
+    assert (plain - compiled).abs().max() <= 1
