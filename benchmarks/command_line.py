@@ -85,13 +85,15 @@ def _parser() -> ArgumentParser:
         prog="python -m benchmarks.run",
         description="Runs strategies on one shared denoiser and compares what comes out. "
         "Write settings as key=value, for example: strategy=diffcollage num_samples=500 "
-        "solver.num_steps=40.",
+        f"solver.num_steps=40. The strategies are {', '.join(names())}.",
+        epilog=f"Settings of single strategies: {', '.join(_own_settings())}. "
+        "Their meaning stands in strategies/NAME.py.",
         exit_on_error=False,
     )
     parser.add_argument(
         "--config",
         action="config",
-        help="A preset (smoke, default, paper) or a YAML file of settings; later keys win.",
+        help="A preset (smoke, default, paper) or a YAML file of settings; keys given here win.",
     )
     parser.add_class_arguments(Settings, None)
     parser.set_defaults(
@@ -104,6 +106,17 @@ def _parser() -> ArgumentParser:
         }
     )
     return parser
+
+
+def _own_settings() -> list[str]:
+    """Returns the keys of all strategies but those that every strategy shares."""
+    shared = {field.name for field in dataclasses.fields(Strategy)} - {"window"}
+    return [
+        f"{name}.{field.name}"
+        for name in names()
+        for field in dataclasses.fields(strategy_class(name))
+        if field.name not in shared
+    ]
 
 
 def _normalised(arguments: list[str]) -> list[str]:

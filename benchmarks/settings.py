@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.environment import Precision
+from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
 from sampling.solvers import Heun, Solver
 
@@ -59,7 +60,7 @@ class Settings:
 
     strategy: str = "all"
     denoiser: Path = Path("checkpoints/landscapes.safetensors")
-    data: PatchData
+    data: PatchData = dataclasses.field(default_factory=Landscapes)
     canvas: CanvasSize = CanvasSize()
     num_samples: int = 64
     num_reference: int = 2000

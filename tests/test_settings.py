@@ -85,6 +85,9 @@ def test_help_names_every_setting(capsys):
     text = capsys.readouterr().out
     for field in dataclasses.fields(Settings):
         assert f"--{field.name}" in text, field.name
+    assert all(name in text for name in names())
+    assert "diffcollage.overlap" in text
+    assert "(required" not in text
 
 
 @pytest.mark.parametrize(
