@@ -18,7 +18,9 @@ from strategies.canvas import Borders, Canvas
 __all__ = ["Ruler", "drift_distance"]
 
 Canvases = UInt8[Tensor, "samples 3 height width"]
-LONG_CROPS = 256  # real canvases for seams and drift: their standard errors are then below 1 %
+# Real canvases for seams and drift: their bootstrap standard errors are then 0.007 of a seam ratio
+# of 1, and 4 to 5 % of the drift, on landscapes and on photographs.
+LONG_CROPS = 256
 
 
 @dataclasses.dataclass(frozen=True)
