@@ -52,10 +52,15 @@ class Previews(Callback):
 
     @override
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: DenoiserTraining, *args: Any, **kwargs: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: DenoiserTraining,
+        outputs: Any,
+        batch: Tensor,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         # Not at the epoch's end: by then the averaged weights have been swapped out again.
-        batch_idx = args[2] if len(args) > 2 else kwargs["batch_idx"]
         if trainer.sanity_checking or not trainer.is_global_zero or batch_idx != 0:
             return
         self.validations += 1

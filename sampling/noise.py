@@ -25,7 +25,7 @@ class CanvasNoise:
     """Standard normal noise for a batch of numbered samples.
 
     Numbers are drawn on the CPU, whose generator gives the same ones on every machine, then
-    moved: one canvas of 32 x 192 takes about 0.2 ms.
+    moved: one canvas of 32 x 192 takes about 0.06 ms of a CPU core.
 
     Args:
         seed: The run's seed.
