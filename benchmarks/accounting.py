@@ -37,6 +37,7 @@ class Metered:
         self.patch_size = denoiser.patch_size
         self.multiple = denoiser.multiple
         self.channels = denoiser.channels
+        self.takes_noise_maps = denoiser.takes_noise_maps
         self.reset()
 
     def reset(self) -> None:

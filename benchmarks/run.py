@@ -29,8 +29,9 @@ from benchmarks.ruler import Ruler, drift_distance
 from benchmarks.table import comparison, markdown
 from denoisers.checkpoint import describe_checkpoint, load_denoiser
 from denoisers.precond import EDMPrecond
-from strategies.base import ParallelStrategy, Strategy
+from strategies.base import Strategy
 from strategies.canvas import Canvas
+from strategies.parallel import ParallelStrategy
 
 __all__ = ["Run", "main"]
 

@@ -40,6 +40,7 @@ class Recipe:
     patch_size: int
     sigma_data: float
     sigma_floor: float
+    takes_noise_maps: bool = True
 
     def build(self) -> EDMPrecond:
         """Returns the denoiser with fresh weights."""
@@ -49,7 +50,11 @@ class Recipe:
         if not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):
             raise TypeError(f"{self.network} is not a class of networks.")
         return EDMPrecond(
-            network_class(**self.settings), self.patch_size, self.sigma_data, self.sigma_floor
+            network_class(**self.settings),
+            self.patch_size,
+            self.sigma_data,
+            self.sigma_floor,
+            self.takes_noise_maps,
         )
 
 
@@ -77,6 +82,7 @@ def save_denoiser(
         patch_size=denoiser.patch_size,
         sigma_data=denoiser.sigma_data,
         sigma_floor=denoiser.sigma_floor,
+        takes_noise_maps=denoiser.takes_noise_maps,
     )
     # Rounding the frequencies of the noise embedding would shift all its phases.
     buffers = {name for name, _ in network.named_buffers()}

@@ -31,8 +31,11 @@ class PatchDenoiser(Denoiser, Protocol):
         patch_size: Side of the square patch it was trained on, in pixels.
         multiple: Height and width of what it is given must be multiples of this, in pixels.
         channels: Channels of the images.
+        takes_noise_maps: Whether the noise level may differ from pixel to pixel; a denoiser that
+            was trained on one level an image must say no, and refuse maps.
     """
 
     patch_size: int
     multiple: int
     channels: int
+    takes_noise_maps: bool

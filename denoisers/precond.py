@@ -30,6 +30,8 @@ class EDMPrecond(nn.Module):
         patch_size: Side of the patches it is trained on, in pixels.
         sigma_data: Standard deviation of the data, for images in [-1, 1].
         sigma_floor: Levels below this look alike to the network: it was never trained there.
+        takes_noise_maps: Whether the network was trained on levels that differ from region to
+            region; maps are refused otherwise.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class EDMPrecond(nn.Module):
         patch_size: int = 32,
         sigma_data: float = 0.5,
         sigma_floor: float = 0.002,
+        takes_noise_maps: bool = True,
     ) -> None:
         super().__init__()
         if sigma_data <= 0 or sigma_floor <= 0:
@@ -55,6 +58,7 @@ class EDMPrecond(nn.Module):
         self.channels = network.in_channels
         self.sigma_data = sigma_data
         self.sigma_floor = sigma_floor
+        self.takes_noise_maps = takes_noise_maps
         self.autocast_dtype: torch.dtype | None = None
 
     @override
@@ -62,10 +66,10 @@ class EDMPrecond(nn.Module):
         """Returns `x0_hat`.
 
         Raises:
-            ValueError: If the size is no multiple of `multiple`, or a context is given: this
-                network takes none.
+            ValueError: If the size is no multiple of `multiple`, a context is given (this network
+                takes none), or a map of levels that it was never trained on.
         """
-        self._refuse_misfits(x_t, context)
+        self._refuse_misfits(x_t, sigma, context)
         c_skip, c_out = self._outer_coefficients(sigma)
         return c_skip * x_t + c_out * self._raw(x_t, sigma)
 
@@ -98,11 +102,15 @@ class EDMPrecond(nn.Module):
             return contextlib.nullcontext()
         return torch.autocast(device.type, self.autocast_dtype)
 
-    def _refuse_misfits(self, x_t: Image, context: Any) -> None:
+    def _refuse_misfits(self, x_t: Image, sigma: Sigma, context: Any) -> None:
         height, width = x_t.shape[-2:]
         if height % self.multiple or width % self.multiple:
             raise ValueError(
                 f"height and width must be multiples of {self.multiple}, got {height} x {width}."
+            )
+        if sigma.shape[-2:] != (1, 1) and not self.takes_noise_maps:
+            raise ValueError(
+                "this denoiser was trained on one noise level an image, got a map of levels."
             )
         if context is not None:
             raise ValueError("this denoiser is unconditional: context must be None.")

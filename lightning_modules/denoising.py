@@ -78,7 +78,9 @@ class DenoiserTraining(L.LightningModule):
             # the network.
             warnings.filterwarnings("ignore", "Attribute 'network' is an instance of `nn.Module`")
             self.save_hyperparameters()
-        self.denoiser = EDMPrecond(network, patch_size, sigma_data)
+        self.denoiser = EDMPrecond(
+            network, patch_size, sigma_data, takes_noise_maps=noise_levels.map_share > 0
+        )
         self.noise_levels = noise_levels
         self.half_share = half_share
         self.half_axes = tuple(half_axes)

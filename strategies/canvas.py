@@ -17,11 +17,15 @@ class Canvas:
         height: Pixels from top to bottom.
         width: Pixels from left to right.
         channels: Channels of the image.
+        wrap_height: Whether the bottom edge continues at the top.
+        wrap_width: Whether the right edge continues at the left: a loop, a 360-degree panorama.
     """
 
     height: int
     width: int
     channels: int = 3
+    wrap_height: bool = False
+    wrap_width: bool = False
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.channels) < 1:

@@ -26,8 +26,8 @@ import dataclasses
 from typing_extensions import override
 
 from denoisers.contract import PatchDenoiser
-from strategies.base import ParallelStrategy
 from strategies.collage import Weighted
+from strategies.parallel import ParallelStrategy
 from strategies.windows import grid, overlaps, spans
 
 __all__ = ["DiffCollage"]

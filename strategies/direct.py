@@ -10,9 +10,9 @@ import dataclasses
 from typing_extensions import override
 
 from denoisers.contract import PatchDenoiser
-from strategies.base import ParallelStrategy
 from strategies.canvas import Borders, Canvas
 from strategies.collage import Weighted
+from strategies.parallel import ParallelStrategy
 from strategies.windows import Regions
 
 __all__ = ["Direct"]

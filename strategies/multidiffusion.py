@@ -20,8 +20,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from denoisers.contract import PatchDenoiser
-from strategies.base import ParallelStrategy
 from strategies.collage import Weighted, total_weight
+from strategies.parallel import ParallelStrategy
 from strategies.windows import grid, spans
 
 __all__ = ["MultiDiffusion"]

@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 class Slow:
     """A denoiser that takes its time."""
 
-    patch_size, multiple, channels = 16, 8, 3
+    patch_size, multiple, channels, takes_noise_maps = 16, 8, 3, True
 
     def __call__(self, x_t, sigma, context=None):
         time.sleep(0.02)

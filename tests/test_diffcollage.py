@@ -8,11 +8,11 @@ from torch import Tensor
 
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
-from strategies.base import ParallelStrategy
 from strategies.diffcollage import DiffCollage
 from strategies.direct import Direct
 from strategies.multidiffusion import MultiDiffusion
 from strategies.naive import Naive
+from strategies.parallel import ParallelStrategy
 
 Square = Float64[Tensor, "n n"]
 
@@ -38,6 +38,7 @@ class GaussianField:
 
     def __init__(self, patch_size: int, *, rows: float, columns: float) -> None:
         self.patch_size, self.multiple, self.channels = patch_size, 1, 1
+        self.takes_noise_maps = False
         self.rows, self.columns = rows, columns
 
     def __call__(self, x_t, sigma, context=None):

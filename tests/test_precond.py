@@ -201,3 +201,10 @@ def test_deviations_that_are_not_positive_are_refused(sigma_data, sigma_floor):
     message = f"must be positive, got {sigma_data}, {sigma_floor}"
     with pytest.raises(ValueError, match=message):
         EDMPrecond(Spy(), 8, sigma_data, sigma_floor)
+
+
+def test_a_map_is_refused_by_a_network_that_never_saw_one():
+    denoiser = EDMPrecond(Spy(), 8, takes_noise_maps=False)
+    denoiser(torch.zeros(1, 3, 8, 8), level(1.0))
+    with pytest.raises(ValueError, match="one noise level an image, got a map"):
+        denoiser(torch.zeros(1, 3, 8, 8), level(1.0).expand(1, 1, 8, 8))

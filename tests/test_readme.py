@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 class IndependentPixels:
     """The exact denoiser of unit-variance pixels that know nothing of each other."""
 
-    patch_size, multiple, channels = 16, 8, 3
+    patch_size, multiple, channels, takes_noise_maps = 16, 8, 3, True
 
     def __call__(self, x_t, sigma, context=None):
         return x_t / (1 + sigma.square())

@@ -13,14 +13,16 @@ from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
-from strategies.base import ParallelStrategy, Strategy, replaced
+from strategies.base import Strategy
 from strategies.canvas import Borders, Canvas, Known
 from strategies.catalogue import names, strategy_class
 from strategies.collage import Collage, Weighted, total_weight
+from strategies.conditioning import replaced
 from strategies.diffcollage import DiffCollage
 from strategies.direct import Direct
 from strategies.multidiffusion import MultiDiffusion
 from strategies.naive import Naive
+from strategies.parallel import ParallelStrategy
 from strategies.windows import Regions, grid, spans
 
 PATCH, MULTIPLE = 8, 2
@@ -48,6 +50,7 @@ class IndependentPixels:
     def __init__(self, mean: float = 0.3, std: float = 0.5) -> None:
         self.mean, self.variance = mean, std**2
         self.patch_size, self.multiple, self.channels = PATCH, MULTIPLE, 3
+        self.takes_noise_maps = True
         self.calls: list[tuple[int, ...]] = []
 
     def __call__(self, x_t: Image, sigma: Sigma, context=None) -> Image:
