@@ -13,10 +13,11 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from benchmarks.settings import DEFAULT_SOLVER, Settings
+from sampling.solvers import Solver
 from strategies.base import Strategy
 from strategies.catalogue import names, strategy_class
 
-__all__ = ["Plan", "parse"]
+__all__ = ["Command", "Plan", "described", "parse", "read"]
 
 PRESETS = Path(__file__).parent.parent / "configs" / "benchmarks"
 DIFFUSERS = "sampling.diffusers_solver.Diffusers"
@@ -28,6 +29,7 @@ SHORT_NAMES = {
     },
     "solver": {
         "heun": ["sampling.solvers.Heun"],
+        "euler": ["sampling.solvers.Euler"],
         "ddim": [DIFFUSERS, "scheduler=ddim"],
         "dpmsolver++": [DIFFUSERS, "scheduler=dpmsolver++"],
         "deis": [DIFFUSERS, "scheduler=deis"],
@@ -36,8 +38,29 @@ SHORT_NAMES = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Command:
+    """A command line, read and checked.
+
+    Args:
+        settings: The settings that all strategies share.
+        classes: The strategies to run, by name, in order.
+        own: What single strategies were given, as `--setting=value`, by name.
+        record: All settings as plain values; equal records make equal results.
+    """
+
+    settings: Any
+    classes: dict[str, type[Strategy]]
+    own: dict[str, list[str]]
+    record: dict[str, Any]
+
+    def build(self, name: str, *, solver: Solver, **defaults: Any) -> Strategy:
+        """Builds a strategy from its own settings, and from those `defaults` that it has."""
+        return built(self.classes[name], self.own.get(name, []), solver=solver, **defaults)
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a command line asks for.
+    """What a command line asks the harness for.
 
     Args:
         settings: The settings of the comparison.
@@ -51,13 +74,54 @@ class Plan:
 
 
 def parse(arguments: list[str]) -> Plan:
-    """Reads a command line; `key=value` and `--key=value` are the same thing.
+    """Reads a command line of `benchmarks.run`; `key=value` and `--key=value` are the same thing.
 
     Raises:
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    parser = _parser()
+    command = read(
+        arguments,
+        Settings,
+        prog="python -m benchmarks.run",
+        description="Runs strategies on one shared denoiser and compares what comes out. "
+        "Write settings as key=value, for example: strategy=diffcollage num_samples=500 "
+        "solver.num_steps=40.",
+        defaults={
+            "data": {"class_path": SHORT_NAMES["data"]["landscapes"][0]},
+            "solver": described(DEFAULT_SOLVER),
+        },
+    )
+    settings = command.settings
+    strategies = {
+        name: command.build(name, solver=settings.solver, max_batch=settings.max_batch)
+        for name in command.classes
+    }
+    return Plan(settings, strategies, command.record)
+
+
+def read(
+    arguments: list[str],
+    settings_class: type,
+    *,
+    prog: str,
+    description: str,
+    defaults: dict[str, Any],
+) -> Command:
+    """Reads a command line whose settings are those of a dataclass and of strategies.
+
+    Args:
+        arguments: The words after the program's name.
+        settings_class: A dataclass with a field `strategy`.
+        prog: The command, for the help.
+        description: What it does, for the help.
+        defaults: Values of fields that hold a class.
+
+    Raises:
+        ValueError: If a key or value is wrong, with the nearest valid name.
+        SystemExit: After printing the help, if that is asked for.
+    """
+    parser = _parser(settings_class, prog, description, defaults)
     tokens = _normalised(arguments)
     shared, own = _sorted_out(tokens, {*names(), *_given_strategies(tokens)})
     _refuse_unknown_keys(parser, shared)
@@ -68,24 +132,24 @@ def parse(arguments: list[str]) -> Plan:
     if stray:
         raise ValueError(f"{stray[0]} has settings of its own here, but is not among those to run.")
     values = parser.instantiate(config)
-    settings = Settings(**{field.name: values[field.name] for field in _fields()})
-    built = {
-        name: _built(strategy, settings, own.get(name, [])) for name, strategy in classes.items()
-    }
+    fields = dataclasses.fields(settings_class)
+    settings = settings_class(**{field.name: values[field.name] for field in fields})
     record = yaml.safe_load(parser.dump(config, skip_validation=True))
-    return Plan(settings, built, record | {"own": own})
+    return Command(settings, classes, own, record | {"own": own})
 
 
-def _fields() -> tuple[dataclasses.Field, ...]:
-    return dataclasses.fields(Settings)
+def described(solver: Solver) -> dict[str, Any]:
+    """Returns a solver as the class path and the settings that make it."""
+    path = f"{type(solver).__module__}.{type(solver).__qualname__}"
+    return {"class_path": path, "init_args": dataclasses.asdict(solver)}
 
 
-def _parser() -> ArgumentParser:
+def _parser(
+    settings_class: type, prog: str, description: str, defaults: dict[str, Any]
+) -> ArgumentParser:
     parser = ArgumentParser(
-        prog="python -m benchmarks.run",
-        description="Runs strategies on one shared denoiser and compares what comes out. "
-        "Write settings as key=value, for example: strategy=diffcollage num_samples=500 "
-        f"solver.num_steps=40. The strategies are {', '.join(names())}.",
+        prog=prog,
+        description=f"{description} The strategies are {', '.join(names())}.",
         epilog=f"Settings of single strategies: {', '.join(_own_settings())}. "
         "Their meaning stands in strategies/NAME.py.",
         exit_on_error=False,
@@ -95,16 +159,8 @@ def _parser() -> ArgumentParser:
         action="config",
         help="A preset (smoke, default, paper) or a YAML file of settings; keys given here win.",
     )
-    parser.add_class_arguments(Settings, None)
-    parser.set_defaults(
-        {
-            "data": {"class_path": SHORT_NAMES["data"]["landscapes"][0]},
-            "solver": {
-                "class_path": "sampling.solvers.Heun",
-                "init_args": dataclasses.asdict(DEFAULT_SOLVER),
-            },
-        }
-    )
+    parser.add_class_arguments(settings_class, None)
+    parser.set_defaults(defaults)
     return parser
 
 
@@ -216,8 +272,14 @@ def _hint_below_a_class(error: ArgumentError) -> str:
     return _nearest(found[2], known, otherwise="")
 
 
-def _built(strategy: type[Strategy], settings: Settings, tokens: list[str]) -> Strategy:
-    """Builds a strategy from the shared settings and its own."""
+def built(
+    strategy: type[Strategy], tokens: list[str], *, solver: Solver, **defaults: Any
+) -> Strategy:
+    """Builds a strategy from its own settings, and from those `defaults` that it has.
+
+    Raises:
+        ValueError: If it has no such setting, with the nearest that it has, or a value is wrong.
+    """
     known = [field.name for field in dataclasses.fields(strategy) if field.name != "solver"]
     for token in tokens:
         key = token.removeprefix("--").partition("=")[0]
@@ -226,12 +288,12 @@ def _built(strategy: type[Strategy], settings: Settings, tokens: list[str]) -> S
             raise ValueError(f"{strategy.__name__} has no setting {key!r}{hint}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(strategy, None, skip={"solver"})
-    parser.set_defaults({"max_batch": settings.max_batch})
+    parser.set_defaults({name: value for name, value in defaults.items() if name in known})
     try:
         own = parser.instantiate(parser.parse_args(tokens))
     except ArgumentError as error:
         raise ValueError(f"{strategy.__name__}: {_one_line(error)}") from error
-    return strategy(**vars(own), solver=settings.solver)
+    return strategy(**vars(own), solver=solver)
 
 
 def _one_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from torchvision.io import read_image
 
 from benchmarks.records import Results
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "new_path"]
 
 Canvases = UInt8[Tensor, "samples 3 height width"]
 # What two runs must share for the second to go on with the first.
@@ -44,7 +44,7 @@ class RunFolder:
             found = _read(path)
             if found and _same_run(found, fresh) and not _finished(found, path, strategies):
                 return cls(path.parent), found
-        folder = cls(_new_path(root, fresh.name))
+        folder = cls(new_path(root, fresh.name))
         folder.path.mkdir()
         folder.write(fresh)
         return folder, fresh
@@ -92,7 +92,8 @@ def _finished(found: Results, path: Path, strategies: set[str]) -> bool:
     return complete and path.with_name("report.html").is_file()
 
 
-def _new_path(root: Path, name: str) -> Path:
+def new_path(root: Path, name: str) -> Path:
+    """Returns a path in `root` that nothing has yet: the time and the name."""
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
     number = 1
     while (root / stem).exists():

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cost", "Estimate", "Results", "Row", "Spread", "write_json"]
+__all__ = ["Cost", "Estimate", "Results", "Row", "Spread", "plain", "write_json"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +140,14 @@ def row_from(content: dict[str, Any]) -> Row:
     if cost is not None:
         cost = Cost(**cost | {"latency": Spread(**cost["latency"])})
     return Row(**content | {"fid_plus": Estimate(**content["fid_plus"]), "cost": cost})
+
+
+def plain(value: Any) -> Any:
+    """Returns a dataclass as JSON values, every nested one with its class."""
+    if dataclasses.is_dataclass(value):
+        fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {"class": f"{type(value).__module__}.{type(value).__qualname__}"} | fields
+    return value
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from benchmarks.accounting import Metered
 from benchmarks.command_line import Plan, parse
@@ -23,7 +23,8 @@ from benchmarks.environment import (
 from benchmarks.features import FeatureNetwork, build_features
 from benchmarks.folder import RunFolder
 from benchmarks.generation import generate_canvases, measure_latency
-from benchmarks.records import Results, Row
+from benchmarks.progress import progress_bars
+from benchmarks.records import Results, Row, plain
 from benchmarks.report import write_report
 from benchmarks.ruler import Ruler, drift_distance
 from benchmarks.table import comparison, markdown
@@ -309,25 +310,6 @@ def fresh_results(
         num_reference=settings.num_reference,
         canvas=(canvas.height, canvas.width),
         drift_distance=drift_distance(canvas.width, strip),
-    )
-
-
-def plain(value: Any) -> Any:
-    """Returns a dataclass as JSON values, every nested one with its class."""
-    if dataclasses.is_dataclass(value):
-        fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-        return {"class": f"{type(value).__module__}.{type(value).__qualname__}"} | fields
-    return value
-
-
-def progress_bars(console: Console) -> Progress:
-    """Returns one bar for each strategy, with the time that is left."""
-    return Progress(
-        TextColumn("{task.description:>16}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
     )
 
 

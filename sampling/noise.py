@@ -6,13 +6,14 @@ image whoever makes it, and with whatever company.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from denoisers.contract import Image
 
-__all__ = ["CanvasNoise", "NoiseStream", "seed_of"]
+__all__ = ["CanvasNoise", "NoiseStream", "WindowNoise", "seed_of"]
 
 
 def seed_of(*parts: int | str) -> int:
@@ -75,10 +76,43 @@ class CanvasNoise:
         return NoiseStream(self, purpose)
 
 
+class WindowNoise:
+    """Noise for a batch of windows: each window's is its own, whichever windows stand beside it.
+
+    Args:
+        noise: The noise of the samples.
+        windows: Names of the windows; the batch has all samples of the first one, then those of
+            the next.
+    """
+
+    def __init__(self, noise: CanvasNoise, windows: Sequence[str]) -> None:
+        self.noise = noise
+        self.windows = tuple(windows)
+
+    def draw(self, purpose: str, step: int, shape: tuple[int, int, int]) -> Image:
+        """Returns unit noise of `shape` = (channels, height, width) for every window."""
+        return torch.cat(
+            [self.noise.draw(f"{purpose} of {window}", step, shape) for window in self.windows]
+        )
+
+    def stream(self, purpose: str) -> "NoiseStream":
+        """Returns a source that numbers its own steps from 0: one for each use of noise."""
+        return NoiseStream(self, purpose)
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """Noise that can be drawn by purpose and step."""
+
+    def draw(self, purpose: str, step: int, shape: tuple[int, int, int]) -> Image:
+        """Returns unit noise of `shape` = (channels, height, width)."""
+        ...
+
+
 class NoiseStream:
     """Successive draws for one purpose, each with the next step number."""
 
-    def __init__(self, noise: CanvasNoise, purpose: str) -> None:
+    def __init__(self, noise: Drawn, purpose: str) -> None:
         self.noise = noise
         self.purpose = purpose
         self.step = 0

@@ -11,7 +11,7 @@ References:
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
@@ -23,10 +23,21 @@ from denoisers.contract import Denoiser, Image, Sigma
 from sampling.noise import NoiseStream
 from sampling.sigmas import karras_sigmas
 
-__all__ = ["Heun", "Ladder", "Solver", "Step", "churned", "euler_step", "heun_step", "solve"]
+__all__ = [
+    "Euler",
+    "Heun",
+    "Ladder",
+    "SingleStepSolver",
+    "Solver",
+    "Step",
+    "churned",
+    "euler_step",
+    "heun_step",
+    "solve",
+]
 
 Step = Callable[[Denoiser, Image, Sigma, Sigma], Image]
-Ladder = Float[Tensor, " levels"] | Float[Tensor, "levels batch 1 height width"]
+Ladder = Float[Tensor, " levels"] | Float[Tensor, "levels batch 1 height width"] | Iterator[Tensor]
 
 
 def euler_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
@@ -90,13 +101,14 @@ def solve(
     *,
     last_step: Step = euler_step,
 ) -> Image:
-    """Carries `x_t` down the ladder `sigmas`, whose levels may be numbers or maps.
+    """Carries `x_t` down the ladder `sigmas`: numbers or maps, at once or one after another.
 
     Where the next level is 0 everywhere `last_step` is taken, which needs no estimate there. The
     ladder stays on the CPU: the choice of step never waits for the GPU.
     """
-    levels = sigmas if sigmas.ndim == 5 else sigmas.view(-1, 1, 1, 1, 1)
-    for sigma, sigma_next in pairwise(levels.cpu()):
+    if isinstance(sigmas, Tensor):
+        sigmas = (sigmas if sigmas.ndim == 5 else sigmas.view(-1, 1, 1, 1, 1)).cpu()
+    for sigma, sigma_next in pairwise(sigmas):
         advance = step if bool((sigma_next > 0).any()) else last_step
         here, there = (
             level.to(x_t.dtype).to(x_t.device, non_blocking=True) for level in (sigma, sigma_next)
@@ -136,10 +148,8 @@ class Solver(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Heun(Solver):
-    """The sampler of [EDM] Algorithm 2: Heun steps with optional churn.
-
-    Costs 2 `num_steps` - 1 evaluations. Deterministic where `churn` is 0.
+class SingleStepSolver(Solver):
+    """A solver whose steps remember nothing: it may climb back, and levels may be maps.
 
     Args:
         num_steps: Steps down the ladder, at least 2; the last is an Euler step.
@@ -163,6 +173,15 @@ class Heun(Solver):
         if self.churn < 0:
             raise ValueError(f"churn must be at least 0, got {self.churn}.")
 
+    @property
+    @abc.abstractmethod
+    def plain_step(self) -> Step:
+        """The step without churn."""
+
+    def steps(self, noise: NoiseStream) -> tuple[Step, Step]:
+        """Returns the step, and the one that reaches 0, both under this solver's churn."""
+        return self.churned(self.plain_step, noise), self.churned(euler_step, noise)
+
     def churned(self, step: Step, noise: NoiseStream) -> Step:
         """Returns `step` under this solver's churn."""
         if not self.churn:
@@ -175,10 +194,55 @@ class Heun(Solver):
     @override
     def __call__(self, denoiser: Denoiser, eps: Image, noise: NoiseStream) -> Image:
         sigmas = self.sigmas()
-        return solve(
-            self.churned(heun_step, noise),
-            denoiser,
-            float(sigmas[0]) * eps,
-            sigmas,
-            last_step=self.churned(euler_step, noise),
-        )
+        return self.descend(denoiser, float(sigmas[0]) * eps, sigmas, noise)
+
+    def descend(self, denoiser: Denoiser, x_t: Image, sigmas: Ladder, noise: NoiseStream) -> Image:
+        """Returns the image that `x_t` becomes down a ladder of your own, of numbers or maps."""
+        step, last_step = self.steps(noise)
+        return solve(step, denoiser, x_t, sigmas, last_step=last_step)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Heun(SingleStepSolver):
+    """The sampler of [EDM] Algorithm 2: Heun steps with optional churn.
+
+    Costs 2 `num_steps` - 1 evaluations. Deterministic where `churn` is 0.
+
+    Args:
+        num_steps: Steps down the ladder, at least 2; the last is an Euler step.
+        sigma_min: Lowest level above 0.
+        sigma_max: Level of the starting noise.
+        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        churn: S_churn: fresh noise over the whole run; a step gets churn / num_steps of it, at
+            most sqrt(2) - 1.
+        s_noise: Standard deviation of the fresh noise.
+        s_min: Lowest level that is churned.
+        s_max: Highest level that is churned; None for no limit.
+    """
+
+    @property
+    @override
+    def plain_step(self) -> Step:
+        return heun_step
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Euler(SingleStepSolver):
+    """Euler steps with optional churn; without it this is DDIM. Costs `num_steps` evaluations.
+
+    Args:
+        num_steps: Steps down the ladder, at least 2.
+        sigma_min: Lowest level above 0.
+        sigma_max: Level of the starting noise.
+        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        churn: S_churn: fresh noise over the whole run; a step gets churn / num_steps of it, at
+            most sqrt(2) - 1.
+        s_noise: Standard deviation of the fresh noise.
+        s_min: Lowest level that is churned.
+        s_max: Highest level that is churned; None for no limit.
+    """
+
+    @property
+    @override
+    def plain_step(self) -> Step:
+        return euler_step

@@ -8,6 +8,7 @@ from denoisers.contract import Image, PatchDenoiser
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun, Solver
 from strategies.canvas import Borders, Canvas, Known
+from strategies.windows import Tiling
 
 __all__ = ["Strategy"]
 
@@ -18,19 +19,21 @@ class Strategy(abc.ABC):
 
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels; None for the denoiser's patch size.
+        window: Side of the square windows, in pixels, or their height and width; None for the
+            denoiser's patch size.
         max_batch: Most windows in one network call, those of all samples together; None for no
             limit.
     """
 
     solver: Solver = dataclasses.field(default_factory=Heun)
-    window: int | None = None
+    window: int | tuple[int, int] | None = None
     max_batch: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("window", "max_batch"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            sides = value if isinstance(value, tuple) else (value,)
+            if value is not None and min(sides) < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
 
     @abc.abstractmethod
@@ -77,15 +80,42 @@ class Strategy(abc.ABC):
         if known is not None:
             known.refuse_misfits(canvas, len(noise))
 
-    def window_of(self, denoiser: PatchDenoiser) -> int:
-        """Returns the side of the windows, in pixels.
+    @abc.abstractmethod
+    def overlap_of(self, denoiser: PatchDenoiser, window: int) -> int:
+        """Returns what neighbours share along an axis on which windows are `window` px long.
+
+        Raises:
+            ValueError: If what was asked for does not go with such windows.
+        """
+
+    def window_of(self, denoiser: PatchDenoiser) -> tuple[int, int]:
+        """Returns the height and width of the windows, in pixels.
 
         Raises:
             ValueError: If the denoiser cannot take windows of that size.
         """
         window = self.window or denoiser.patch_size
-        if window % denoiser.multiple:
-            raise ValueError(
-                f"window must be a multiple of the denoiser's {denoiser.multiple} px, got {window}."
+        sides = window if isinstance(window, tuple) else (window, window)
+        for side in sides:
+            if side % denoiser.multiple:
+                raise ValueError(
+                    f"window must be a multiple of the denoiser's {denoiser.multiple} px, got "
+                    f"{side}."
+                )
+        return sides
+
+    def tilings(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[Tiling, Tiling]:
+        """Returns how windows lie down and along the canvas, which they need not fit exactly.
+
+        Along an axis with room for one window they share nothing, whatever the overlap.
+        """
+        lengths, wraps = (canvas.height, canvas.width), (canvas.wrap_height, canvas.wrap_width)
+        return tuple(
+            Tiling(
+                length=length,
+                window=window,
+                overlap=0 if length == window and not wrap else self.overlap_of(denoiser, window),
+                wraps=wrap,
             )
-        return window
+            for length, window, wrap in zip(lengths, self.window_of(denoiser), wraps, strict=True)
+        )

@@ -4,7 +4,7 @@ import dataclasses
 
 from torch import Tensor
 
-from denoisers.contract import Image, Mask
+from denoisers.contract import Image, Mask, Sigma
 
 __all__ = ["Borders", "Canvas", "Known"]
 
@@ -50,6 +50,14 @@ class Known:
     def pasted(self, image: Image) -> Image:
         """Returns `image` with the given pixels in place."""
         return self.y.where(self.mask, image)
+
+    def noised(self, sigma: Sigma, eps: Image) -> "Known":
+        """Returns the same pixels at the noise level `sigma`."""
+        return Known(self.y + sigma * eps, self.mask)
+
+    def only(self, image: Image) -> Image:
+        """Returns `image` where pixels are given, and 0 elsewhere."""
+        return image.where(self.mask, 0.0)
 
     def refuse_misfits(self, canvas: Canvas, samples: int) -> None:
         """Checks that this belongs to `samples` canvases of that size.

@@ -6,6 +6,10 @@ Every parallel strategy is such a sum,
 
 and differs in its regions r and weights w_r alone. Since the weights sum to 1, the same sum holds
 for eps = (x_t - x0_hat) / sigma and for the score, which is how the papers write it.
+
+Regions may reach over an edge where the canvas wraps. They are cut from the canvas unrolled as far
+as they reach, and what is added out there is folded back: the same sums in the same order every
+time, and where nothing wraps neither copy nor sum.
 """
 
 import dataclasses
@@ -16,9 +20,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from denoisers.contract import Denoiser, Image, Sigma
+from strategies.canvas import Canvas
 from strategies.windows import Regions
 
-__all__ = ["Collage", "Weighted"]
+__all__ = ["Collage", "Weighted", "cut", "total_weight"]
 
 Weight = Float64[Tensor, "#regions 1 1 #height #width"]
 
@@ -46,8 +51,7 @@ class Collage:
     Args:
         denoiser: Denoises the windows.
         groups: The regions and their weights.
-        height: Pixels of the canvas from top to bottom.
-        width: Pixels of the canvas from left to right.
+        canvas: The size of what is denoised, and which of its edges the regions may reach over.
         max_batch: Most windows in one network call, those of all samples together; None for no
             limit.
     """
@@ -56,27 +60,28 @@ class Collage:
         self,
         denoiser: Denoiser,
         groups: list[Weighted],
+        canvas: Canvas,
         *,
-        height: int,
-        width: int,
         max_batch: int | None = None,
     ) -> None:
         self.denoiser = denoiser
         self.groups = groups
+        self.canvas = canvas
         self.max_batch = max_batch
         self._moved: dict[tuple[torch.device, torch.dtype], list[float | Tensor]] = {}
-        total = total_weight(groups, height, width)
+        total = total_weight(groups, canvas)
         # Float64 leaves about 1e-13 on a sum of a thousand weights; a pixel missed leaves 1.
         assert torch.allclose(total, torch.ones_like(total), atol=1e-9), "weights must sum to 1"
 
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
         """Returns `x0_hat` of the canvas; `context` has one row a sample."""
-        x0_hat = torch.zeros_like(x_t)
+        assert x_t.shape[-2:] == (self.canvas.height, self.canvas.width), "not this canvas"
+        x0_hat = x_t.new_zeros(*x_t.shape[:2], *_unrolled_size(self.groups, self.canvas))
         for group, weight in zip(self.groups, self._weights_like(x_t), strict=True):
             estimates = self._estimates(x_t, sigma, context, group.regions) * weight
             for (rows, columns), estimate in zip(group.regions.slices, estimates, strict=True):
                 x0_hat[..., rows, columns] += estimate
-        return x0_hat
+        return _folded(x0_hat, self.canvas)
 
     def _weights_like(self, image: Image) -> list[float | Tensor]:
         """Returns the weights on the image's device, moved there once and not at every level."""
@@ -90,9 +95,9 @@ class Collage:
         self, x_t: Image, sigma: Sigma, context: Tensor | None, regions: Regions
     ) -> Float[Tensor, "regions batch channels rows columns"]:
         count, samples = len(regions.corners), len(x_t)
-        patches = _cut(x_t, regions).flatten(0, 1)
+        patches = cut(x_t, regions).flatten(0, 1)
         if sigma.shape[-2:] != (1, 1):
-            sigma = _cut(sigma.expand(samples, 1, *x_t.shape[-2:]), regions).flatten(0, 1)
+            sigma = cut(sigma.expand(samples, 1, *x_t.shape[-2:]), regions).flatten(0, 1)
         elif len(sigma) > 1:
             sigma = sigma.repeat(count, 1, 1, 1)
         if context is not None:
@@ -108,22 +113,52 @@ class Collage:
         return torch.cat(estimates).unflatten(0, (count, samples))
 
 
-def total_weight(
-    groups: list[Weighted], height: int, width: int
-) -> Float64[Tensor, "height width"]:
+def total_weight(groups: list[Weighted], canvas: Canvas) -> Float64[Tensor, "height width"]:
     """Returns the sum of the weights on every pixel of the canvas."""
-    total = torch.zeros(height, width, dtype=torch.float64)
+    total = torch.zeros(*_unrolled_size(groups, canvas), dtype=torch.float64)
     for group in groups:
         regions = group.regions
         weight = torch.as_tensor(group.weight, dtype=torch.float64)
         maps = weight.expand(len(regions.corners), 1, 1, regions.height, regions.width)
         for (rows, columns), share in zip(regions.slices, maps[:, 0, 0], strict=True):
             total[rows, columns] += share
-    return total
+    return _folded(total, canvas)
 
 
-def _cut(image: Tensor, regions: Regions) -> Float[Tensor, "regions batch channels height width"]:
+def cut(image: Tensor, regions: Regions) -> Float[Tensor, "regions batch channels height width"]:
+    """Returns the regions of an image, modulo its size."""
+    image = _unrolled(image, *regions.reach)
     return torch.stack([image[..., rows, columns] for rows, columns in regions.slices])
+
+
+def _unrolled_size(groups: list[Weighted], canvas: Canvas) -> tuple[int, int]:
+    """Returns the height and width of the canvas, extended as far as the regions reach."""
+    reaches = [group.regions.reach for group in groups]
+    height = max([canvas.height, *(bottom for bottom, _ in reaches)])
+    width = max([canvas.width, *(right for _, right in reaches)])
+    assert height == canvas.height or canvas.wrap_height, "regions must lie on the canvas"
+    assert width == canvas.width or canvas.wrap_width, "regions must lie on the canvas"
+    return height, width
+
+
+def _unrolled(image: Tensor, height: int, width: int) -> Tensor:
+    """Returns the image, continued with its own beginning up to that size if it is smaller."""
+    for axis, size in ((-2, height), (-1, width)):
+        copies = -(-size // image.shape[axis])
+        if copies > 1:
+            image = torch.cat([image] * copies, axis).narrow(axis, 0, size)
+    return image
+
+
+def _folded(image: Tensor, canvas: Canvas) -> Tensor:
+    """Adds what lies beyond the canvas to where it belongs, and returns the canvas."""
+    for axis, length in ((-2, canvas.height), (-1, canvas.width)):
+        beyond = image.shape[axis]
+        for start in range(length, beyond, length):
+            part = image.narrow(axis, start, min(length, beyond - start))
+            image.narrow(axis, 0, part.shape[axis]).add_(part)
+        image = image.narrow(axis, 0, length)
+    return image
 
 
 def _parts(count: int, size: int | None) -> list[slice]:

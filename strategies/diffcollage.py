@@ -10,9 +10,11 @@ where distant windows are independent given what lies between them. Noise takes 
 from a Markov field, so on one it is exact as sigma reaches 0, and nearly so at every sigma while
 the field forgets faster than an overlap is wide.
 
-On a canvas that grows along both axes the regions are the products of the two chains, with the
-products of their counting numbers: +1 windows, -1 strips shared by two, +1 corners shared by four
-([Y] region graphs).
+A loop joins the ends of the chain: m windows and m variables, every one of degree 2. On a canvas
+that grows along both axes the regions are the products of the two chains or loops, with the
+products of their counting numbers: +1 windows, -1 strips shared by two, +1 corners shared by four.
+These are the counting numbers of a region graph ([Y] Sec. V), and so are those of windows that lie
+in any other way.
 
 References:
     [DC] Zhang, Song, Huang, Chen, Liu: DiffCollage: Parallel Generation of Large Content with
@@ -23,53 +25,107 @@ References:
 
 import dataclasses
 
+import torch
 from typing_extensions import override
 
 from denoisers.contract import PatchDenoiser
-from strategies.collage import Weighted
+from strategies.canvas import Canvas
+from strategies.collage import Weighted, total_weight
 from strategies.parallel import ParallelStrategy
-from strategies.windows import grid, overlaps, spans
+from strategies.region_graph import by_size, counted, refuse_malformed
+from strategies.windows import grid, overlaps
 
 __all__ = ["DiffCollage"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiffCollage(ParallelStrategy):
-    """A chain of windows, or a grid; two network calls an evaluation, four on a grid.
+    """A chain, loop, grid or torus of windows, or any region graph.
+
+    One network call an evaluation for each size of region: two on a chain or loop, four on a grid
+    or torus.
 
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels; None for the denoiser's patch size.
+        window: Side of the square windows, in pixels, or their height and width; None for the
+            denoiser's patch size.
         max_batch: Most windows in one network call, those of all samples together; None for no
             limit.
+        conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
         overlap: What neighbouring windows share, in pixels: at most half a window and a multiple
             of the denoiser's; None for half a window. The network is evaluated on what is
             shared, so it must know that size: half a patch is what it is trained on.
+        regions: Windows that lie as you like, in place of `window` and `overlap`: rectangles
+            (top, left, height, width) in pixels, which with all that they share make a region
+            graph; or (top, left, height, width, count), the whole graph with counting numbers of
+            your own. They must cover the canvas as it is asked for; where it wraps they may reach
+            over the edge.
     """
 
     overlap: int | None = None
+    regions: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.regions is None:
+            return
+        refuse_malformed(self.regions)
+        for name in ("window", "overlap"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"regions say where all windows lie: {name} must not be given with them, got "
+                    f"{getattr(self, name)}."
+                )
 
     @override
-    def overlap_of(self, denoiser: PatchDenoiser) -> int:
-        window = self.window_of(denoiser)
+    def overlap_of(self, denoiser: PatchDenoiser, window: int) -> int:
         overlap = window // 2 if self.overlap is None else self.overlap
         if not 0 < overlap <= window // 2 or overlap % denoiser.multiple:
+            reason = ": a pixel would lie in three windows" if overlap > window // 2 else ""
             raise ValueError(
                 f"overlap must be in (0, window / 2] and a multiple of {denoiser.multiple}, the "
-                f"denoiser's, got {overlap} for window={window}."
+                f"denoiser's, got {overlap} for window={window}{reason}."
             )
         return overlap
 
     @override
-    def groups(self, denoiser: PatchDenoiser, height: int, width: int) -> list[Weighted]:
-        window, overlap = self.window_of(denoiser), self.overlap_of(denoiser)
-        chains = []
-        for length in (height, width):
-            factors = spans(length, window, overlap)
-            chains.append(((1.0, factors), (-1.0, overlaps(factors))))
+    def planned(self, denoiser: PatchDenoiser, canvas: Canvas) -> Canvas:
+        return super().planned(denoiser, canvas) if self.regions is None else canvas
+
+    @override
+    def groups(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
+        if self.regions is not None:
+            return self._graph(denoiser, canvas)
+        rows, columns = self.spans(denoiser, canvas)
+        down = overlaps(rows, loop=canvas.height if canvas.wrap_height else None)
+        across = overlaps(columns, loop=canvas.width if canvas.wrap_width else None)
         products = [
-            (row_count * column_count, grid(rows, columns))
-            for row_count, rows in chains[0]
-            for column_count, columns in chains[1]
+            (row_count * column_count, grid(row_spans, column_spans))
+            for row_count, row_spans in ((1.0, rows), (-1.0, down))
+            for column_count, column_spans in ((1.0, columns), (-1.0, across))
         ]
         return [Weighted(regions, count) for count, regions in products if regions is not None]
+
+    def _graph(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
+        """Returns the groups of the user's own regions."""
+        counts = counted(self.regions, canvas, multiple=denoiser.multiple)
+        groups = [
+            Weighted(regions, torch.tensor(numbers, dtype=torch.float64).view(-1, 1, 1, 1, 1))
+            for regions, numbers in by_size(counts)
+        ]
+        self._refuse_uneven(groups, canvas)
+        return groups
+
+    def _refuse_uneven(self, groups: list[Weighted], canvas: Canvas) -> None:
+        """Refuses counting numbers that do not sum to 1, which whole numbers do exactly."""
+        total = total_weight(groups, canvas)
+        uneven = (total != 1).nonzero().tolist()
+        if not uneven:
+            return
+        row, column = uneven[0]
+        given = len(self.regions[0]) == 5
+        raise ValueError(
+            "the counting numbers of the regions must sum to 1 on every pixel; at row "
+            f"{row}, column {column} they sum to {total[row, column]:.0f}: "
+            + ("change the counts there, or add a region." if given else "add a region there.")
+        )

@@ -20,9 +20,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from denoisers.contract import PatchDenoiser
-from strategies.collage import Weighted, total_weight
+from strategies.canvas import Canvas
+from strategies.collage import Weighted, cut, total_weight
 from strategies.parallel import ParallelStrategy
-from strategies.windows import grid, spans
+from strategies.windows import grid
 
 __all__ = ["MultiDiffusion"]
 
@@ -35,9 +36,11 @@ class MultiDiffusion(ParallelStrategy):
 
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels; None for the denoiser's patch size.
+        window: Side of the square windows, in pixels, or their height and width; None for the
+            denoiser's patch size.
         max_batch: Most windows in one network call, those of all samples together; None for no
             limit.
+        conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
         overlap: What neighbouring windows share, in pixels; None for half a window.
         weight: `uniform`, or `tapered`: falling off linearly towards the window's edges.
     """
@@ -53,26 +56,27 @@ class MultiDiffusion(ParallelStrategy):
             )
 
     @override
-    def overlap_of(self, denoiser: PatchDenoiser) -> int:
-        window = self.window_of(denoiser)
+    def overlap_of(self, denoiser: PatchDenoiser, window: int) -> int:
         overlap = window // 2 if self.overlap is None else self.overlap
         if not 0 <= overlap < window:
             raise ValueError(f"overlap must be in [0, window), got {overlap} for window={window}.")
         return overlap
 
     @override
-    def groups(self, denoiser: PatchDenoiser, height: int, width: int) -> list[Weighted]:
-        window, overlap = self.window_of(denoiser), self.overlap_of(denoiser)
-        regions = grid(spans(height, window, overlap), spans(width, window, overlap))
-        profile = self._profile(window).view(1, 1, 1, window, window)
-        total = total_weight([Weighted(regions, profile)], height, width)
-        shares = [profile[0] / total[rows, columns] for rows, columns in regions.slices]
-        return [Weighted(regions, torch.stack(shares))]
+    def groups(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
+        regions = grid(*self.spans(denoiser, canvas))
+        profile = self._profile(regions.height, regions.width)[None, None, None]
+        total = total_weight([Weighted(regions, profile)], canvas)
+        return [Weighted(regions, profile / cut(total[None, None], regions))]
 
-    def _profile(self, window: int) -> Float64[Tensor, "window window"]:
+    def _profile(self, height: int, width: int) -> Float64[Tensor, "rows columns"]:
         """Unnormalised weight of a window's pixels, positive everywhere."""
         if self.weight == "uniform":
-            return torch.ones(window, window, dtype=torch.float64)
-        ramp = torch.arange(window, dtype=torch.float64) + 0.5
-        taper = torch.minimum(ramp, window - ramp)
-        return taper[:, None] * taper[None, :]
+            return torch.ones(height, width, dtype=torch.float64)
+        return _taper(height)[:, None] * _taper(width)
+
+
+def _taper(length: int) -> Float64[Tensor, " pixels"]:
+    """Distances from the nearer end."""
+    ramp = torch.arange(length, dtype=torch.float64) + 0.5
+    return torch.minimum(ramp, length - ramp)

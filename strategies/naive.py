@@ -9,9 +9,10 @@ import dataclasses
 from typing_extensions import override
 
 from denoisers.contract import PatchDenoiser
+from strategies.canvas import Canvas
 from strategies.collage import Weighted
 from strategies.parallel import ParallelStrategy
-from strategies.windows import grid, spans
+from strategies.windows import grid
 
 __all__ = ["Naive"]
 
@@ -22,17 +23,17 @@ class Naive(ParallelStrategy):
 
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels; None for the denoiser's patch size.
+        window: Side of the square windows, in pixels, or their height and width; None for the
+            denoiser's patch size.
         max_batch: Most windows in one network call, those of all samples together; None for no
             limit.
+        conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
     """
 
     @override
-    def overlap_of(self, denoiser: PatchDenoiser) -> int:
+    def overlap_of(self, denoiser: PatchDenoiser, window: int) -> int:
         return 0
 
     @override
-    def groups(self, denoiser: PatchDenoiser, height: int, width: int) -> list[Weighted]:
-        window = self.window_of(denoiser)
-        regions = grid(spans(height, window, 0), spans(width, window, 0))
-        return [Weighted(regions, 1.0)]
+    def groups(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
+        return [Weighted(grid(*self.spans(denoiser, canvas)), 1.0)]

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from typing_extensions import override
@@ -12,10 +12,12 @@ from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Borders, Canvas, Known
 from strategies.collage import Collage, Weighted
-from strategies.conditioning import conditioned, replaced
-from strategies.windows import planned_length
+from strategies.conditioning import conditioned, reconstructed, replaced
+from strategies.windows import Span
 
 __all__ = ["ParallelStrategy"]
+
+Conditioning = Literal["replacement", "reconstruction"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,34 +25,52 @@ class ParallelStrategy(Strategy):
     """All windows at once: a rule that turns the patch denoiser into a canvas denoiser.
 
     The solver then runs on the canvas, once. Windows that do not tile the canvas run on the next
-    larger one that they do, and the surplus is cut off.
+    larger one that they do, and the surplus is cut off; along an axis that wraps they must close
+    the loop, and other lengths are refused.
+
+    Args:
+        solver: Carries noise to images; the same for all strategies of a comparison.
+        window: Side of the square windows, in pixels, or their height and width; None for the
+            denoiser's patch size.
+        max_batch: Most windows in one network call, those of all samples together; None for no
+            limit.
+        conditioning: How given pixels act on the canvas: `replacement` overwrites the estimate by
+            them (DiffCollage, Algorithm 4), `reconstruction` moves it by a gradient through the
+            whole canvas denoiser (Algorithm 5).
     """
 
-    @abc.abstractmethod
-    def overlap_of(self, denoiser: PatchDenoiser) -> int:
-        """Returns how much neighbouring windows share, in pixels."""
+    conditioning: Conditioning = "replacement"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.conditioning not in get_args(Conditioning):
+            raise ValueError(
+                f"conditioning must be one of {', '.join(get_args(Conditioning))}, got "
+                f"{self.conditioning!r}."
+            )
 
     @abc.abstractmethod
-    def groups(self, denoiser: PatchDenoiser, height: int, width: int) -> list[Weighted]:
-        """Returns the regions of a canvas that the windows tile exactly, with their weights."""
+    def groups(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
+        """Returns the regions of a planned canvas, with their weights."""
 
-    def planned(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[int, int]:
-        """Returns the height and width that the windows tile, at least those of the canvas."""
-        window, overlap = self.window_of(denoiser), self.overlap_of(denoiser)
-        return (
-            planned_length(canvas.height, window, overlap),
-            planned_length(canvas.width, window, overlap),
-        )
+    def spans(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[list[Span], list[Span]]:
+        """Returns the rows and the columns of the windows that tile a planned canvas."""
+        rows, columns = self.tilings(denoiser, canvas)
+        return rows.spans, columns.spans
 
-    def canvas_denoiser(self, denoiser: PatchDenoiser, height: int, width: int) -> Denoiser:
-        """Lifts the patch denoiser to canvases of a size that the windows tile exactly."""
-        return Collage(
-            denoiser,
-            self.groups(denoiser, height, width),
-            height=height,
-            width=width,
-            max_batch=self.max_batch,
-        )
+    def planned(self, denoiser: PatchDenoiser, canvas: Canvas) -> Canvas:
+        """Returns the canvas that the windows tile exactly, as large as asked or larger.
+
+        Raises:
+            ValueError: If the canvas is smaller than a window, or a loop that does not close.
+        """
+        rows, columns = self.tilings(denoiser, canvas)
+        return dataclasses.replace(canvas, height=rows.planned, width=columns.planned)
+
+    def canvas_denoiser(self, denoiser: PatchDenoiser, canvas: Canvas) -> Denoiser:
+        """Lifts the patch denoiser to a planned canvas."""
+        groups = self.groups(denoiser, canvas)
+        return Collage(denoiser, groups, canvas, max_batch=self.max_batch)
 
     @override
     @torch.no_grad()
@@ -64,21 +84,27 @@ class ParallelStrategy(Strategy):
         context: Any = None,
     ) -> Image:
         self.refuse_misfits(denoiser, canvas, noise, known)
-        height, width = self.planned(denoiser, canvas)
-        estimate = conditioned(self.canvas_denoiser(denoiser, height, width), context)
+        planned = self.planned(denoiser, canvas)
+        estimate = conditioned(self.canvas_denoiser(denoiser, planned), context)
         if known is not None:
-            estimate = replaced(estimate, known.padded(height, width))
-        eps = noise.draw("start", 0, (canvas.channels, height, width))
+            wrapped = replaced if self.conditioning == "replacement" else reconstructed
+            estimate = wrapped(estimate, known.padded(planned.height, planned.width))
+        eps = noise.draw("start", 0, (canvas.channels, planned.height, planned.width))
         image = self.solver(estimate, eps, noise.stream("churn"))
         image = image[..., : canvas.height, : canvas.width]
         return image if known is None else known.pasted(image)
 
     @override
     def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
-        regions = self.groups(denoiser, *self.planned(denoiser, canvas))[0].regions
-        rows = {top + edge for top, _ in regions.corners for edge in (0, regions.height)}
-        columns = {left + edge for _, left in regions.corners for edge in (0, regions.width)}
+        planned = self.planned(denoiser, canvas)
+        slices = [pair for group in self.groups(denoiser, planned) for pair in group.regions.slices]
         return Borders(
-            tuple(row for row in sorted(rows) if 0 < row < canvas.height),
-            tuple(column for column in sorted(columns) if 0 < column < canvas.width),
+            _edges([rows for rows, _ in slices], planned.height, canvas.height),
+            _edges([columns for _, columns in slices], planned.width, canvas.width),
         )
+
+
+def _edges(windows: list[slice], period: int, length: int) -> tuple[int, ...]:
+    """Returns where windows begin or end, modulo `period`, strictly inside `length`."""
+    edges = {edge % period for window in windows for edge in (window.start, window.stop)}
+    return tuple(edge for edge in sorted(edges) if 0 < edge < length)

@@ -1,4 +1,3 @@
-import functools
 import math
 
 import pytest
@@ -6,8 +5,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from denoisers.contract import PatchDenoiser
+from denoisers.gaussian import GaussianDenoiser, GaussianField
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
+from strategies.canvas import Canvas
 from strategies.diffcollage import DiffCollage
 from strategies.direct import Direct
 from strategies.multidiffusion import MultiDiffusion
@@ -18,39 +20,21 @@ Square = Float64[Tensor, "n n"]
 
 
 def exponential(size: int, length: float) -> Square:
-    """Covariance exp(-|d| / length) of an AR(1) chain; independent pixels where `length` is 0."""
+    """Covariance exp(-|d| / length) of an AR(1) chain."""
     place = torch.arange(size, dtype=torch.float64)
-    if not length:
-        return torch.eye(size, dtype=torch.float64)
     return torch.exp(-(place[:, None] - place).abs() / length)
 
 
-@functools.cache
-def spectrum(size: int, length: float) -> tuple[Tensor, Square]:
-    return torch.linalg.eigh(exponential(size, length))
-
-
-class GaussianField:
-    """The exact denoiser K (K + sigma^2)^-1 x of a field with covariance K = K_rows x K_columns.
-
-    It takes windows of any size, at one level for a whole image.
-    """
-
-    def __init__(self, patch_size: int, *, rows: float, columns: float) -> None:
-        self.patch_size, self.multiple, self.channels = patch_size, 1, 1
-        self.takes_noise_maps = False
-        self.rows, self.columns = rows, columns
-
-    def __call__(self, x_t, sigma, context=None):
-        down, U = spectrum(x_t.shape[-2], self.rows)
-        across, V = spectrum(x_t.shape[-1], self.columns)
-        variance = down[:, None] * across
-        return U @ (variance / (variance + sigma.square()) * (U.mT @ x_t @ V)) @ V.mT
-
-
-def line(window: int, length: float) -> GaussianField:
+def line(window: int, length: float) -> GaussianDenoiser:
     """Independent rows, each an AR(1) chain: a one-dimensional field for square windows."""
-    return GaussianField(window, rows=0.0, columns=length)
+    return GaussianDenoiser(GaussianField(columns_length=float(length)), patch_size=window)
+
+
+def plane(window: int, length: float) -> GaussianDenoiser:
+    """The product of an AR(1) chain down and one across."""
+    lengths = {"rows_length": float(length), "columns_length": float(length)}
+    field = GaussianField(rows="exponential", **lengths)
+    return GaussianDenoiser(field, patch_size=window)
 
 
 def unit_rows(height: int, width: int) -> Float64[Tensor, "batch 1 height width"]:
@@ -62,19 +46,28 @@ def level(sigma: float) -> Float64[Tensor, "1 1 1 1"]:
     return torch.full((1, 1, 1, 1), sigma, dtype=torch.float64)
 
 
-def estimated(strategy: ParallelStrategy, field: GaussianField, x_t: Tensor, sigma: float):
+def canvas_of(image: Tensor, **wraps: bool) -> Canvas:
+    """The canvas that the image is, which may wrap."""
+    channels, height, width = image.shape[1:]
+    return Canvas(height=height, width=width, channels=channels, **wraps)
+
+
+def estimated(
+    strategy: ParallelStrategy, denoiser: PatchDenoiser, x_t: Tensor, sigma: float, **wraps: bool
+) -> Tensor:
     """What the canvas denoiser makes of unit vectors: its matrix."""
-    denoiser = strategy.canvas_denoiser(field, *x_t.shape[-2:])
-    return denoiser(x_t, level(sigma))
+    return strategy.canvas_denoiser(denoiser, canvas_of(x_t, **wraps))(x_t, level(sigma))
 
 
-def sampled(strategy: ParallelStrategy, field: GaussianField, eps: Tensor) -> Tensor:
+def sampled(
+    strategy: ParallelStrategy, denoiser: PatchDenoiser, eps: Tensor, **wraps: bool
+) -> Tensor:
     """What the whole solver makes of unit vectors: it is linear, so this is its matrix."""
-    denoiser = strategy.canvas_denoiser(field, *eps.shape[-2:])
-    return strategy.solver(denoiser, eps, CanvasNoise(0, [0]).stream("churn"))
+    canvas = strategy.canvas_denoiser(denoiser, canvas_of(eps, **wraps))
+    return strategy.solver(canvas, eps, CanvasNoise(0, [0]).stream("churn"))
 
 
-def score_error(strategy, field: GaussianField, x_t: Tensor, sigma: float, precision: Square):
+def score_error(strategy, field: GaussianDenoiser, x_t: Tensor, sigma: float, precision: Square):
     """Relative error of the score against that of the clean field, in the spectral norm."""
     score = (estimated(strategy, field, x_t, sigma) - x_t) / sigma**2
     error = torch.linalg.matrix_norm(score.reshape(precision.shape) + precision, 2)
@@ -104,7 +97,7 @@ def test_a_markov_plane_has_its_exact_score_as_noise_vanishes(length):
     sigma = 1e-4
     precision = torch.kron(exponential(12, length).inverse(), exponential(16, length).inverse())
     units = torch.eye(192, dtype=torch.float64).view(192, 1, 12, 16)
-    arguments = GaussianField(8, rows=length, columns=length), units, sigma, precision
+    arguments = plane(8, length), units, sigma, precision
     assert score_error(DiffCollage(overlap=4), *arguments) < vanishing_noise_error(sigma, precision)
     assert score_error(MultiDiffusion(overlap=4), *arguments) > 0.1
 
@@ -142,11 +135,25 @@ def test_the_canvas_is_what_the_window_is_where_there_is_one():
     ],
 )
 def test_counting_numbers_of_the_region_graph(height, width, expected):
-    groups = DiffCollage(overlap=4).groups(line(8, 1), height, width)
+    canvas = Canvas(height=height, width=width, channels=1)
+    groups = DiffCollage(overlap=4).groups(line(8, 1), canvas)
     shapes = [
         ((g.regions.height, g.regions.width), len(g.regions.corners), g.weight) for g in groups
     ]
     assert shapes == expected
+
+
+@pytest.mark.parametrize(
+    ("overlap", "ending"),
+    [(3, r"window=8\."), (0, r"window=8\."), (6, "window=8: a pixel would lie in three windows.")],
+)
+def test_an_overlap_that_is_no_variable_is_refused(overlap, ending):
+    denoiser = line(8, 1)
+    denoiser.multiple = 2
+    with pytest.raises(
+        ValueError, match=rf"\(0, window / 2\] and a multiple of 2, .* got {overlap} for {ending}$"
+    ):
+        DiffCollage(overlap=overlap).groups(denoiser, Canvas(height=8, width=20, channels=1))
 
 
 def root(matrix: Square) -> Square:
@@ -197,7 +204,7 @@ def test_bias_of_whole_samples_on_a_line(strategy, length, expected):
 def test_bias_of_whole_samples_on_a_plane(strategy, expected):
     made_by = strategy(solver=Heun(num_steps=40), overlap=4)
     units = torch.eye(400, dtype=torch.float64).view(400, 1, 20, 20)
-    matrix = sampled(made_by, GaussianField(8, rows=2, columns=2), units).reshape(400, 400)
+    matrix = sampled(made_by, plane(8, 2), units).reshape(400, 400)
     true = torch.kron(exponential(20, 2), exponential(20, 2))
     figure = relative_w2(true, matrix.mT @ matrix)
     assert figure == pytest.approx(expected, abs=FOUR_DECIMALS)

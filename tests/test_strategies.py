@@ -70,7 +70,7 @@ class ContextEverywhere(IndependentPixels):
 
     def __call__(self, x_t: Image, sigma: Sigma, context=None) -> Image:
         assert len(context) == len(x_t)
-        return torch.zeros_like(x_t) + context[:, :, None, None]
+        return 0 * x_t + context[:, :, None, None]
 
 
 def small_unet(dtype: torch.dtype) -> EDMPrecond:
@@ -142,7 +142,7 @@ def test_any_canvas_comes_out_as_large_as_asked(strategy, height, width, overlap
 )
 def test_no_more_is_planned_than_the_windows_need(strategy, width, expected):
     canvas = Canvas(height=8, width=width)
-    assert strategy.planned(IndependentPixels(), canvas) == (8, expected)
+    assert strategy.planned(IndependentPixels(), canvas) == Canvas(height=8, width=expected)
 
 
 @every_parallel_strategy
@@ -151,10 +151,9 @@ def test_no_more_is_planned_than_the_windows_need(strategy, width, expected):
 def test_weights_sum_to_one_on_every_pixel(strategy, height, width, overlap):
     made_by, denoiser = built(strategy, overlap), IndependentPixels()
     planned = made_by.planned(denoiser, Canvas(height=height, width=width))
-    assert planned >= (height, width)
-    assert planned[0] < height + PATCH
-    assert planned[1] < width + PATCH
-    total = total_weight(made_by.groups(denoiser, *planned), *planned)
+    assert height <= planned.height < height + PATCH
+    assert width <= planned.width < width + PATCH
+    total = total_weight(made_by.groups(denoiser, planned), planned)
     # Sums of a few float64 numbers near 1.
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-14, rtol=0)
 
@@ -165,13 +164,14 @@ def test_weights_sum_to_one_on_every_pixel(strategy, height, width, overlap):
 def test_multidiffusion_takes_any_overlap(weight, overlap, height, width):
     strategy, denoiser = MultiDiffusion(overlap=overlap, weight=weight), IndependentPixels()
     planned = strategy.planned(denoiser, Canvas(height=height, width=width))
-    total = total_weight(strategy.groups(denoiser, *planned), *planned)
+    total = total_weight(strategy.groups(denoiser, planned), planned)
     # At most PATCH^2 float64 numbers.
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-13, rtol=0)
 
 
 def test_tapered_windows_count_less_towards_their_edges():
-    (group,) = MultiDiffusion(overlap=4, weight="tapered").groups(IndependentPixels(), 8, 12)
+    strategy, canvas = MultiDiffusion(overlap=4, weight="tapered"), Canvas(height=8, width=12)
+    (group,) = strategy.groups(IndependentPixels(), canvas)
     # Two windows of tapers 1 3 5 7 7 5 3 1, the second 4 px further on.
     first = [1, 1, 1, 1, 7 / 8, 5 / 8, 3 / 8, 1 / 8]
     expected = torch.tensor([first, first[::-1]], dtype=torch.float64)
@@ -189,7 +189,7 @@ def test_tapered_windows_count_less_towards_their_edges():
 )
 def test_weights_that_do_not_sum_to_one_are_our_mistake(groups):
     with pytest.raises(AssertionError, match="weights must sum to 1"):
-        Collage(IndependentPixels(), groups, height=8, width=20)
+        Collage(IndependentPixels(), groups, Canvas(height=8, width=20))
 
 
 @every_parallel_strategy
@@ -200,8 +200,8 @@ def test_independent_pixels_are_denoised_as_if_there_were_no_windows(
 ):
     denoiser, made_by = IndependentPixels(), built(strategy, overlap)
     planned = made_by.planned(denoiser, Canvas(height=height, width=width))
-    canvas = made_by.canvas_denoiser(denoiser, *planned)
-    x_t = torch.randn(2, 3, *planned)
+    canvas = made_by.canvas_denoiser(denoiser, planned)
+    x_t = torch.randn(2, 3, planned.height, planned.width)
     for sigma in (0.0, 0.01, 1.0, 80.0):
         torch.testing.assert_close(canvas(x_t, level(sigma)), denoiser(x_t, level(sigma)))
 
@@ -212,7 +212,7 @@ def test_independent_pixels_are_denoised_as_if_there_were_no_windows(
 )
 def test_a_map_of_levels_is_cut_like_the_canvas(strategy, shape):
     denoiser, x_t, sigma = IndependentPixels(), torch.randn(2, 3, 24, 32), 3 * torch.rand(shape)
-    canvas = built(strategy).canvas_denoiser(denoiser, 24, 32)
+    canvas = built(strategy).canvas_denoiser(denoiser, Canvas(height=24, width=32))
     torch.testing.assert_close(canvas(x_t, sigma), denoiser(x_t, sigma))
 
 
@@ -220,7 +220,9 @@ def test_a_map_of_levels_is_cut_like_the_canvas(strategy, shape):
 @pytest.mark.parametrize("max_batch", [None, 2])
 def test_a_map_of_one_level_is_that_level(strategy, max_batch):
     x_t = torch.randn(3, 3, 16, 24)
-    canvas = built(strategy, max_batch=max_batch).canvas_denoiser(Blurred(), 16, 24)
+    canvas = built(strategy, max_batch=max_batch).canvas_denoiser(
+        Blurred(), Canvas(height=16, width=24)
+    )
     once = canvas(x_t, level(0.7))
     for batch in (1, 3):
         torch.testing.assert_close(canvas(x_t, torch.full((batch, 1, 16, 24), 0.7)), once)
@@ -230,7 +232,7 @@ def test_a_map_of_one_level_is_that_level(strategy, max_batch):
 def test_samples_at_levels_of_their_own_are_what_they_are_alone(strategy, network):
     x_t = torch.randn(3, 3, 8, 24, dtype=torch.float64)
     sigma = torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64).view(3, 1, 1, 1)
-    canvas = built(strategy, max_batch=2).canvas_denoiser(network, 8, 24)
+    canvas = built(strategy, max_batch=2).canvas_denoiser(network, Canvas(height=8, width=24))
     with torch.no_grad():
         together = canvas(x_t, sigma)
         alone = [canvas(x_t[k : k + 1], sigma[k : k + 1]) for k in range(3)]
@@ -239,7 +241,7 @@ def test_samples_at_levels_of_their_own_are_what_they_are_alone(strategy, networ
 
 @every_parallel_strategy
 def test_gradients_flow_through_the_canvas_denoiser(strategy):
-    canvas = built(strategy).canvas_denoiser(IndependentPixels(), 8, 16)
+    canvas = built(strategy).canvas_denoiser(IndependentPixels(), Canvas(height=8, width=16))
     x_t = torch.randn(1, 3, 8, 16, dtype=torch.float64, requires_grad=True)
     canvas(x_t, level(0.5).double()).sum().backward()
     # Where sigma is the deviation of the data, half of what comes in goes out.
@@ -249,7 +251,7 @@ def test_gradients_flow_through_the_canvas_denoiser(strategy):
 @every_parallel_strategy
 def test_the_canvas_denoiser_runs_where_the_image_is(strategy):
     # A device without data: weights left on the CPU would be refused as they are on a GPU.
-    canvas = built(strategy).canvas_denoiser(IndependentPixels(), 8, 16)
+    canvas = built(strategy).canvas_denoiser(IndependentPixels(), Canvas(height=8, width=16))
     image = torch.empty(1, 3, 8, 16, device="meta", dtype=torch.float16)
     estimate = canvas(image, torch.empty(1, 1, 1, 1, device="meta", dtype=torch.float16))
     assert (estimate.device, estimate.dtype) == (image.device, image.dtype)
@@ -344,7 +346,7 @@ def test_every_window_of_a_sample_has_that_samples_context(strategy):
 )
 def test_network_calls_of_an_evaluation(strategy, height, width, expected):
     denoiser = IndependentPixels()
-    canvas = strategy.canvas_denoiser(denoiser, height, width)
+    canvas = strategy.canvas_denoiser(denoiser, Canvas(height=height, width=width))
     canvas(torch.randn(2, 3, height, width), level(1.0))
     assert denoiser.calls == expected
 
@@ -354,7 +356,9 @@ def test_there_is_one_solver_and_it_runs_on_the_canvas(strategy):
     denoiser, solver = IndependentPixels(), Heun(num_steps=5)
     canvas = Canvas(height=8, width=24)
     made_by = strategy(solver=solver)
-    made_by.canvas_denoiser(denoiser, 8, 24)(torch.randn(1, 3, 8, 24), level(1.0))
+    made_by.canvas_denoiser(denoiser, Canvas(height=8, width=24))(
+        torch.randn(1, 3, 8, 24), level(1.0)
+    )
     once = len(denoiser.calls)
     made_by.generate(denoiser, canvas, CanvasNoise(0, [0]))
     assert len(denoiser.calls) - once == (2 * 5 - 1) * once
@@ -585,7 +589,7 @@ def test_a_name_like_no_other_is_refused_without_a_guess():
         ("torch.nn.Conv2d", r"must be a class derived from strategies\.base\.Strategy"),
         ("math.pi", r"must be a class derived from strategies\.base\.Strategy"),
         (f"{__name__}.Unfinished", "must not be abstract: it lacks groups, overlap_of"),
-        ("strategies.base.Strategy", "must not be abstract: it lacks borders, generate"),
+        ("strategies.base.Strategy", "must not be abstract: it lacks borders, generate, overlap_"),
     ],
 )
 def test_a_path_to_no_strategy_is_refused(path, message):

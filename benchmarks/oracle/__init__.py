@@ -1,0 +1,1 @@
+"""The oracle: every strategy on a Gaussian field, whose exact answer is known."""

@@ -1,0 +1,171 @@
+"""Every setting of the oracle, with its unit and its default."""
+
+import dataclasses
+from pathlib import Path
+
+from denoisers.gaussian import Covariance, GaussianField
+from sampling.solvers import Heun, Solver
+from strategies.canvas import Canvas
+
+__all__ = ["DEFAULT_SOLVER", "Case", "Line", "OracleSettings", "Plane"]
+
+DEFAULT_SOLVER = Heun(num_steps=80)
+FIELDS = ("line", "plane")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One field, and how it is to be tiled.
+
+    Args:
+        name: What it is called in tables and files.
+        field: The field.
+        canvas: Size of the canvases.
+        window: Height and width of the windows, in pixels.
+        overlap: What neighbouring windows share, in pixels.
+    """
+
+    name: str
+    field: GaussianField
+    canvas: Canvas
+    window: tuple[int, int]
+    overlap: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """A one-dimensional field: canvases one pixel high.
+
+    Args:
+        width: Pixels of a canvas.
+        window: Pixels of a window.
+        overlap: Pixels that neighbouring windows share.
+        covariance: Family of the field's covariance.
+        length: Its correlation lengths, in pixels: one field each.
+    """
+
+    width: int = 96
+    window: int = 16
+    overlap: int = 8
+    covariance: Covariance = "exponential"
+    length: tuple[float, ...] = (4.0, 16.0)
+
+    def cases(self, mean: float, variance: float) -> list[Case]:
+        """Returns one case for each length."""
+        return [
+            Case(
+                name=f"line, {self.covariance}, length {length:g}",
+                field=GaussianField(
+                    rows="independent",
+                    columns=self.covariance,
+                    columns_length=length,
+                    mean=mean,
+                    variance=variance,
+                ),
+                canvas=Canvas(height=1, width=self.width, channels=1),
+                window=(1, self.window),
+                overlap=self.overlap,
+            )
+            for length in self.length
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plane:
+    """A two-dimensional field whose covariance is the product of those along its axes.
+
+    Args:
+        height: Pixels of a canvas from top to bottom.
+        width: Pixels of a canvas from left to right.
+        window: Side of a window, in pixels.
+        overlap: Pixels that neighbouring windows share.
+        covariance: Family of the field's covariance along either axis.
+        length: Its correlation lengths, in pixels: one field each.
+    """
+
+    height: int = 20
+    width: int = 20
+    window: int = 8
+    overlap: int = 4
+    covariance: Covariance = "exponential"
+    length: tuple[float, ...] = (2.0,)
+
+    def cases(self, mean: float, variance: float) -> list[Case]:
+        """Returns one case for each length."""
+        return [
+            Case(
+                name=f"plane, {self.covariance}, length {length:g}",
+                field=GaussianField(
+                    rows=self.covariance,
+                    columns=self.covariance,
+                    rows_length=length,
+                    columns_length=length,
+                    mean=mean,
+                    variance=variance,
+                ),
+                canvas=Canvas(height=self.height, width=self.width, channels=1),
+                window=(self.window, self.window),
+                overlap=self.overlap,
+            )
+            for length in self.length
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OracleSettings:
+    """Every strategy against a field whose answer is known.
+
+    Args:
+        strategy: Name of a strategy, several with commas between, or `all`; or the dotted path of
+            a class of your own. A strategy's own settings are `name.setting=value`, for example
+            lshape_repaint.jump_n_sample=10.
+        fields: `line`, `plane`, or both with a comma between.
+        line: The one-dimensional fields.
+        plane: The two-dimensional fields.
+        mean: Mean of every pixel.
+        variance: Variance of every pixel.
+        solver: The way from noise to sample: `heun`, `euler`, `ddim`, `dpmsolver++`, `deis`, or a
+            class path; its own settings are solver.num_steps and so on.
+        sequential_steps: Steps of the strategies that fill one window after another; null for
+            those of the solver.
+        true_start: Whether these strategies are given a true sample of the window in the middle,
+            so that what is measured is how they go on from there.
+        samples: Canvases of a strategy that is not linear, or whose exact answer takes more
+            canvases than that.
+        batch_size: Canvases made at a time.
+        seed: Seeds all noise.
+        results: Folder of the runs; each gets a folder of its own in there.
+        name: Name of the run.
+    """
+
+    strategy: str = "all"
+    fields: str = "line,plane"
+    line: Line = Line()
+    plane: Plane = Plane()
+    mean: float = 0.0
+    variance: float = 1.0
+    solver: Solver = DEFAULT_SOLVER
+    sequential_steps: int | None = 40
+    true_start: bool = True
+    samples: int = 20000
+    batch_size: int = 20000
+    seed: int = 0
+    results: Path = Path("results")
+    name: str = "oracle"
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.fields.split(",")) - set(FIELDS))
+        if unknown:
+            raise ValueError(
+                f"fields must be line, plane, or both with a comma between, got {unknown[0]!r}."
+            )
+        for name in ("samples", "batch_size"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}.")
+        if not self.cases():
+            raise ValueError("there must be at least one correlation length, got none.")
+
+    def cases(self) -> list[Case]:
+        """Returns every field that is asked for."""
+        chosen = [getattr(self, name) for name in FIELDS if name in self.fields.split(",")]
+        return [case for field in chosen for case in field.cases(self.mean, self.variance)]

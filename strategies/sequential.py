@@ -1,0 +1,259 @@
+"""What the sequential strategies share: one window is filled after another.
+
+A sequential strategy is an order of windows, which is here, and a rule to fill one window given
+the pixels of it that are known, which is the strategy's own.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from typing_extensions import override
+
+from denoisers.contract import Denoiser, Image, PatchDenoiser
+from sampling.noise import CanvasNoise, WindowNoise
+from sampling.solvers import SingleStepSolver
+from strategies.base import Strategy
+from strategies.batching import limited
+from strategies.canvas import Borders, Canvas, Known
+from strategies.conditioning import conditioned
+from strategies.order import Axis, Filling, fillings, lattice
+
+__all__ = ["Order", "Outpainting", "SequentialStrategy"]
+
+Order = Literal["wavefront", "raster"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SequentialStrategy(Strategy):
+    """One window after another, each given what the windows before it have painted.
+
+    Growth starts where most pixels are given: at a user's photograph, say. Where nothing is given
+    it starts in the middle or at the top left corner.
+
+    Args:
+        solver: Carries noise to images; the same for all strategies of a comparison.
+        window: Side of the square windows, in pixels, or their height and width; None for the
+            denoiser's patch size.
+        max_batch: Most windows in one network call, those of all samples together; None for no
+            limit.
+        order: `raster` fills one window after another, row by row; `wavefront` fills windows that
+            know nothing of each other in one batch. The images are the same.
+    """
+
+    order: Order = "wavefront"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order not in get_args(Order):
+            raise ValueError(
+                f"order must be one of {', '.join(get_args(Order))}, got {self.order!r}."
+            )
+
+    @property
+    @abc.abstractmethod
+    def from_the_middle(self) -> bool:
+        """Whether growth from nothing starts in the middle, not at the top left corner."""
+
+    @abc.abstractmethod
+    def fill(self, denoiser: Denoiser, known: Known, noise: WindowNoise) -> Image:
+        """Returns windows that go with their known pixels; those need not come back exactly.
+
+        Args:
+            denoiser: Denoises a batch of windows, whatever its size; needs no context.
+            known: One window for each sample and each place that is filled at this turn. Where
+                nothing is known the mask is False everywhere.
+            noise: Draws noise for this batch.
+        """
+
+    @override
+    @torch.no_grad()
+    def generate(
+        self,
+        denoiser: PatchDenoiser,
+        canvas: Canvas,
+        noise: CanvasNoise,
+        *,
+        known: Known | None = None,
+        context: Any = None,
+    ) -> Image:
+        self.refuse_misfits(denoiser, canvas, noise, known)
+        rows, columns = self.axes(denoiser, canvas)
+        painting = Painting(canvas.channels, rows.length, columns.length, noise, known)
+        for turn in self.turns(rows, columns, painting.given):
+            windows = WindowNoise(noise, [f"window {filling.number}" for filling in turn])
+            estimate = conditioned(limited(denoiser, self.max_batch), repeated(context, len(turn)))
+            painting.paint(turn, self.fill(estimate, painting.cut(turn), windows))
+        image = painting.image[..., : canvas.height, : canvas.width]
+        return image if known is None else known.pasted(image)
+
+    def axes(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[Axis, Axis]:
+        """Returns the windows down and along the canvas.
+
+        Raises:
+            ValueError: If the canvas is smaller than a window, or is a loop that cannot close.
+        """
+        rows, columns = self.tilings(denoiser, canvas)
+        return lattice(rows), lattice(columns)
+
+    def turns(
+        self, rows: Axis, columns: Axis, given: Bool[Tensor, "samples height width"]
+    ) -> Iterator[list[Filling]]:
+        """Yields the windows that are filled together; those that are given are left out."""
+        first = first_window(rows, columns, given, from_the_middle=self.from_the_middle)
+        ordered = fillings(rows, columns, first, both_ways=self.from_the_middle)
+        open_ones = [filling for filling in ordered if not _is_given(filling, given)]
+        if self.order == "raster":
+            yield from ([filling] for filling in open_ones)
+            return
+        open_ones.sort(key=lambda filling: filling.turn)
+        for _, turn in groupby(open_ones, key=lambda filling: filling.turn):
+            yield list(turn)
+
+    @override
+    def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
+        """Returns where pixels of different windows meet, as painted from nothing."""
+        rows, columns = self.axes(denoiser, canvas)
+        nothing = torch.zeros(1, rows.length, columns.length, dtype=torch.bool)
+        first = first_window(rows, columns, nothing, from_the_middle=self.from_the_middle)
+        painter = torch.zeros(rows.length, columns.length, dtype=torch.int64)
+        for number, filling in enumerate(
+            fillings(rows, columns, first, both_ways=self.from_the_middle)
+        ):
+            place = (filling.rows[:, None], filling.columns)
+            painter[place] = painter[place].where(filling.known, number)
+        painter = painter[: canvas.height, : canvas.width]
+        return Borders(_changes(painter.mT), _changes(painter))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outpainting(SequentialStrategy):
+    """The middle window first, then overlapping windows outwards, along both axes.
+
+    Args:
+        solver: Carries noise to images; the same for all strategies of a comparison.
+        window: Side of the square windows, in pixels, or their height and width; None for the
+            denoiser's patch size.
+        max_batch: Most windows in one network call, those of all samples together; None for no
+            limit.
+        order: `raster` fills one window after another, row by row; `wavefront` fills windows that
+            know nothing of each other in one batch. The images are the same.
+        overlap: What a window knows of its neighbour, in pixels: at most half a window; None for
+            half a window.
+    """
+
+    overlap: int | None = None
+
+    @property
+    @override
+    def from_the_middle(self) -> bool:
+        return True
+
+    @override
+    def overlap_of(self, denoiser: PatchDenoiser, window: int) -> int:
+        overlap = window // 2 if self.overlap is None else self.overlap
+        if not 0 < overlap <= window // 2:
+            raise ValueError(
+                f"overlap must be in (0, window / 2], got {overlap} for window={window}."
+            )
+        return overlap
+
+
+class Painting:
+    """A canvas as it is painted, and which of its pixels are there.
+
+    Args:
+        channels: Channels of the image.
+        height: Pixels from top to bottom, as planned.
+        width: Pixels from left to right, as planned.
+        noise: Says how many samples there are, where, and in which precision.
+        known: The pixels that are given, on the canvas that was asked for.
+    """
+
+    def __init__(
+        self, channels: int, height: int, width: int, noise: CanvasNoise, known: Known | None
+    ) -> None:
+        like = {"dtype": noise.dtype, "device": noise.device}
+        self.image = torch.zeros(len(noise), channels, height, width, **like)
+        self.mask = torch.zeros(1, 1, height, width, dtype=torch.bool, device=noise.device)
+        if known is not None:
+            padded = known.padded(height, width)
+            self.image, self.mask = padded.pasted(self.image), padded.mask
+
+    @property
+    def given(self) -> Bool[Tensor, "samples height width"]:
+        """Where all channels are known, on the CPU, where windows are planned."""
+        return self.mask.all(1).cpu()
+
+    def cut(self, turn: list[Filling]) -> Known:
+        """Returns the windows of a turn and what is known of them: all samples of each in turn."""
+        windows, masks = [], []
+        for filling in turn:
+            place = (..., filling.rows[:, None], filling.columns)
+            windows.append(self.image[place])
+            mask = self.mask[place] | filling.known.to(self.mask.device)
+            masks.append(mask.expand(len(self.image), *mask.shape[1:]))
+        return Known(torch.cat(windows), torch.cat(masks))
+
+    def paint(self, turn: list[Filling], windows: Image) -> None:
+        """Puts the windows of a turn in place, but for the pixels that were there."""
+        for filling, window in zip(turn, windows.chunk(len(turn)), strict=True):
+            place = (..., filling.rows[:, None], filling.columns)
+            there = self.mask[place] | filling.known.to(self.mask.device)
+            self.image[place] = self.image[place].where(there, window)
+
+
+def first_window(
+    rows: Axis,
+    columns: Axis,
+    given: Bool[Tensor, "samples height width"],
+    *,
+    from_the_middle: bool,
+) -> tuple[int, int]:
+    """Returns the lattice place that most is given of; of equal ones the nearest to the start."""
+    aims = [axis.middle if from_the_middle else 0 for axis in (rows, columns)]
+    amount = given.sum(0)
+
+    def rank(place: tuple[int, int]) -> tuple[float, float]:
+        begins = rows.begins[place[0]], columns.begins[place[1]]
+        covered = rows.covered(begins[0])[:, None], columns.covered(begins[1])
+        distance = sum(abs(begin - aim) for begin, aim in zip(begins, aims, strict=True))
+        return -float(amount[covered].sum()), float(distance)
+
+    places = [(i, j) for i in range(len(rows.begins)) for j in range(len(columns.begins))]
+    return min(places, key=rank)
+
+
+def single_step(solver: Any, *, why: str) -> SingleStepSolver:
+    """Returns the solver if its steps remember nothing.
+
+    Raises:
+        ValueError: If they do; `why` says what they cannot be used for.
+    """
+    if isinstance(solver, SingleStepSolver):
+        return solver
+    raise ValueError(
+        f"{why}, which a solver that remembers earlier steps cannot follow: choose solver=heun or "
+        f"solver=euler (which is DDIM), got {type(solver).__name__}."
+    )
+
+
+def repeated(context: Tensor | None, times: int) -> Tensor | None:
+    """Returns the rows of `context` once for each of as many windows."""
+    return None if context is None else context.repeat(times, *[1] * (context.ndim - 1))
+
+
+def _is_given(filling: Filling, given: Bool[Tensor, "samples height width"]) -> bool:
+    there = given[:, filling.rows[:, None], filling.columns]
+    return bool((there | filling.known).all())
+
+
+def _changes(painter: Tensor) -> tuple[int, ...]:
+    """Returns the columns that differ from the one before them anywhere."""
+    changed = (painter[:, 1:] != painter[:, :-1]).any(0)
+    return tuple((changed.nonzero()[:, 0] + 1).tolist())
