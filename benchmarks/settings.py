@@ -64,7 +64,7 @@ class Settings:
     canvas: CanvasSize = CanvasSize()
     num_samples: int = 64
     num_reference: int = 2000
-    batch_size: int = 8
+    batch_size: int = 16
     seed: int = 0
     solver: Solver = DEFAULT_SOLVER
     max_batch: int | None = None

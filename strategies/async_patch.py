@@ -58,7 +58,7 @@ class AsyncPatch(Outpainting):
             half a window.
         schedule: `joint`: the unknown pixels descend together. `sequential`: one front after
             another. `wavefront`: a front starts when the one before it is `lag` of the way down.
-        region: Depth of a front, in pixels; None for a quarter of the window.
+        region: Depth of a front, in pixels; None for a quarter of the window's longer side.
         lag: Share of the ladder between the starts of two fronts of a `wavefront`, in (0, 1].
         guidance: Weight w of input guidance, at least 0; 1 is none.
         clean_level: Level that known pixels are said to have: 0, or the smallest that a denoiser
@@ -113,7 +113,8 @@ class AsyncPatch(Outpainting):
             return self.solver(denoiser, eps, churn)
         solver = single_step(self.solver, why=f"the {self.schedule} schedule needs maps of levels")
         lag = solver.num_steps if self.schedule == "sequential" else self._lag_steps
-        fronts = distances(known.mask.all(1, keepdim=True), self.region or eps.shape[-1] // 4)
+        region = self.region or max(1, max(eps.shape[-2:]) // 4)
+        fronts = distances(known.mask.all(1, keepdim=True), region)
         ladder = staggered(solver.sigmas(), fronts, lag)
         return solver.descend(denoiser, float(solver.sigmas()[0]) * eps, ladder, churn)
 
