@@ -107,6 +107,7 @@ def read(
     prog: str,
     description: str,
     defaults: dict[str, Any],
+    presets: Path | None = PRESETS,
 ) -> Command:
     """Reads a command line whose settings are those of a dataclass and of strategies.
 
@@ -116,13 +117,15 @@ def read(
         prog: The command, for the help.
         description: What it does, for the help.
         defaults: Values of fields that hold a class.
+        presets: Folder of what `config=NAME` stands for; None if there are only files.
 
     Raises:
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    parser = _parser(settings_class, prog, description, defaults)
-    tokens = _normalised(arguments)
+    known_presets = {} if presets is None else {path.stem: path for path in presets.glob("*.yaml")}
+    parser = _parser(settings_class, prog, description, defaults, sorted(known_presets))
+    tokens = _normalised(arguments, known_presets)
     shared, own = _sorted_out(tokens, {*names(), *_given_strategies(tokens)})
     _refuse_unknown_keys(parser, shared)
     config = _parsed(parser, shared)
@@ -145,7 +148,11 @@ def described(solver: Solver) -> dict[str, Any]:
 
 
 def _parser(
-    settings_class: type, prog: str, description: str, defaults: dict[str, Any]
+    settings_class: type,
+    prog: str,
+    description: str,
+    defaults: dict[str, Any],
+    presets: list[str],
 ) -> ArgumentParser:
     parser = ArgumentParser(
         prog=prog,
@@ -157,7 +164,8 @@ def _parser(
     parser.add_argument(
         "--config",
         action="config",
-        help="A preset (smoke, default, paper) or a YAML file of settings; keys given here win.",
+        help=(f"A preset ({', '.join(presets)}) or a" if presets else "A")
+        + " YAML file of settings; keys given here win.",
     )
     parser.add_class_arguments(settings_class, None)
     parser.set_defaults(defaults)
@@ -175,7 +183,7 @@ def _own_settings() -> list[str]:
     ]
 
 
-def _normalised(arguments: list[str]) -> list[str]:
+def _normalised(arguments: list[str], presets: dict[str, Path]) -> list[str]:
     """Returns `--key=value` for every way to write it, with short names spelt out."""
     tokens: list[str] = []
     for token in arguments:
@@ -187,21 +195,20 @@ def _normalised(arguments: list[str]) -> list[str]:
             tokens.append("--help" if token == "-h" else token)
         else:
             raise ValueError(f"settings are written key=value, got {token!r}.")
-    spelt_out = [part for token in tokens for part in _spelt_out(token)]
+    spelt_out = [part for token in tokens for part in _spelt_out(token, presets)]
     # Files first and classes next, so that what is set below them holds in whatever order.
     ranks = {"--config": 0, "--data": 1, "--solver": 1}
     return sorted(spelt_out, key=lambda token: ranks.get(token.partition("=")[0], 2))
 
 
-def _spelt_out(token: str) -> list[str]:
+def _spelt_out(token: str, presets: dict[str, Path]) -> list[str]:
     """Returns what a token with a short name stands for; other tokens as they are."""
     key, _, value = token.removeprefix("--").partition("=")
     if key == "config" and not Path(value).suffix:
-        presets = {path.stem: path for path in PRESETS.glob("*.yaml")}
         if value not in presets:
             hint = _nearest(value, presets, otherwise=".")
-            known = ", ".join(sorted(presets))
-            raise ValueError(f"config must be one of {known}, or a YAML file, got {value!r}{hint}")
+            known = f"one of {', '.join(sorted(presets))}, or " if presets else ""
+            raise ValueError(f"config must be {known}a YAML file, got {value!r}{hint}")
         return [f"--config={presets[value]}"]
     if key not in SHORT_NAMES or "." in value:
         return [token]
@@ -221,7 +228,7 @@ def _nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
 
 def _given_strategies(tokens: list[str]) -> list[str]:
     values = [token.partition("=")[2] for token in tokens if token.startswith("--strategy=")]
-    return [name for value in values for name in value.split(",")]
+    return [name for value in values for name in value.split(",") if name]
 
 
 def _sorted_out(tokens: list[str], owners: set[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -257,7 +264,7 @@ def _parsed(parser: ArgumentParser, tokens: list[str]) -> Namespace:
     try:
         return parser.parse_args(tokens)
     except ArgumentError as error:
-        raise ValueError(_one_line(error) + _hint_below_a_class(error)) from error
+        raise ValueError(_sentence(error) + _hint_below_a_class(error)) from error
 
 
 def _hint_below_a_class(error: ArgumentError) -> str:
@@ -292,9 +299,21 @@ def built(
     try:
         own = parser.instantiate(parser.parse_args(tokens))
     except ArgumentError as error:
-        raise ValueError(f"{strategy.__name__}: {_one_line(error)}") from error
+        raise ValueError(f"{strategy.__name__}: {_sentence(error)}") from error
     return strategy(**vars(own), solver=solver)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _sentence(error: Exception) -> str:
+    """Returns what the parser says on one line; of a wrong type or choice, in words of our own."""
+    said = " ".join(str(error).split())
+    found = re.fullmatch(r'Parser key "(.+?)": Expected an? (.+)\. Got value: (.*)', said)
+    if not found:
+        return said
+    key, expected, value = found.groups()
+    if expected.startswith("typing.Literal["):
+        known = re.findall(r"'(.+?)'", expected)
+        hint = _nearest(value, known, otherwise=".")
+        return f"{key} must be one of {', '.join(known)}, got {value!r}{hint}"
+    if expected.startswith("<class '"):
+        return f"{key} must be of type {expected[8:-2]}, got {value!r}."
+    return said

@@ -101,8 +101,11 @@ class Run:
         device = resolve_device(settings.device)
         denoiser = load_denoiser(settings.denoiser, device=device)
         canvas = canvas_of(denoiser, plan)
-        for strategy in plan.strategies.values():
-            strategy.borders(denoiser, canvas)
+        for name, strategy in plan.strategies.items():
+            try:
+                strategy.borders(denoiser, canvas)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
         side = min(canvas.height, canvas.width)
         settings.data.crop("test", 0, side, side)
         refuse_other_split(describe_checkpoint(settings.denoiser), settings.data.description)
@@ -251,7 +254,13 @@ def canvas_of(denoiser: EDMPrecond, plan: Plan) -> Canvas:
     size = plan.settings.canvas
     height = denoiser.patch_size if size.height is None else size.height
     width = 6 * height if size.width is None else size.width
-    return Canvas(height=height, width=width, channels=denoiser.channels)
+    return Canvas(
+        height=height,
+        width=width,
+        channels=denoiser.channels,
+        wrap_height=size.wrap_height,
+        wrap_width=size.wrap_width,
+    )
 
 
 def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None:

@@ -21,10 +21,14 @@ class CanvasSize:
     Args:
         height: Pixels from top to bottom; by default the denoiser's patch size.
         width: Pixels from left to right; by default 6 times the height, as in the paper's FID+.
+        wrap_height: Whether the bottom edge continues at the top.
+        wrap_width: Whether the right edge continues at the left: a loop, a 360-degree panorama.
     """
 
     height: int | None = None
     width: int | None = None
+    wrap_height: bool = False
+    wrap_width: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,8 +47,9 @@ class Settings:
         num_reference: Real crops that FID+ compares with.
         batch_size: Canvases generated at a time.
         seed: Seeds the starting noise and the places of the crops.
-        solver: The way from noise to image, the same for every strategy: `heun`, `ddim`,
-            `dpmsolver++`, `deis`, or a class path; its own settings are solver.num_steps and so on.
+        solver: The way from noise to image, the same for every strategy: `heun`, `euler`,
+            `ddim`, `dpmsolver++`, `deis`, or a class path; its own settings are solver.num_steps
+            and so on.
         max_batch: Most windows in one network call, when memory is short; null for no limit.
         features: Network behind FID+: `random_conv` needs no weights; `inception` is the field's
             and needs a download or features_weights.

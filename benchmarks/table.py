@@ -135,8 +135,9 @@ def notes(results: Results) -> list[str]:
     """Returns what must be read with the figures, a sentence or two each."""
     height, width = results.canvas
     found = [
-        f"N = {results.num_samples:,} canvases of {height} x {width} px for each strategy; "
-        f"{results.num_reference:,} reference crops; {metric_name(results)}; {_steps(results)}; "
+        f"N = {results.num_samples:,} {_shape(results)} of {height} x {width} px for each "
+        f"strategy; {results.num_reference:,} reference crops; {metric_name(results)}; "
+        f"{_steps(results)}; "
         f"device: {results.environment.get('device', 'not recorded')}.",
         "In brackets: the 95 % interval of FID+, the seams of real crops at the same places, the "
         "quartiles of the seconds for one canvas alone.",
@@ -156,6 +157,19 @@ def notes(results: Results) -> list[str]:
             "figures."
         )
     return found + [f"Failed: {name}: {_shortened(why)}" for name, why in results.failures.items()]
+
+
+def _shape(results: Results) -> str:
+    """Returns what the canvases are called: loops where they wrap."""
+    canvas = results.settings.get("canvas") or {}
+    wraps = canvas.get("wrap_height", False), canvas.get("wrap_width", False)
+    names = {
+        (False, False): "canvases",
+        (False, True): "loops",
+        (True, False): "loops from top to bottom",
+        (True, True): "tori",
+    }
+    return names[wraps]
 
 
 def metric_name(results: Results) -> str:

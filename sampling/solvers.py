@@ -37,17 +37,20 @@ __all__ = [
 ]
 
 Step = Callable[[Denoiser, Image, Sigma, Sigma], Image]
-Ladder = Float[Tensor, " levels"] | Float[Tensor, "levels batch 1 height width"] | Iterator[Tensor]
+Ladder = (
+    Float[Tensor, " levels"] | Float[Tensor, "levels #batch 1 #height #width"] | Iterator[Sigma]
+)
 
 
 def euler_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
     """First-order step of [EDM] Alg. 1, exact as `sigma_next` reaches 0; one evaluation.
 
-    An interpolation towards `x0_hat`: nothing is divided by `sigma_next`, and pixels that are
-    clean already stay as they are.
+    An interpolation towards `x0_hat`: nothing is divided by `sigma_next`. Pixels that wait at their
+    level, 0 or another, stay as they are to the last bit.
     """
     x0_hat = denoiser(x_t, sigma)
-    return x0_hat + sigma_next / _nonzero(sigma) * (x_t - x0_hat)
+    x_next = x0_hat + sigma_next / _nonzero(sigma) * (x_t - x0_hat)
+    return torch.where(sigma_next == sigma, x_t, x_next)
 
 
 def heun_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
@@ -101,10 +104,11 @@ def solve(
     *,
     last_step: Step = euler_step,
 ) -> Image:
-    """Carries `x_t` down the ladder `sigmas`: numbers or maps, at once or one after another.
+    """Carries `x_t` down the ladder `sigmas`: numbers, maps, or maps one after another.
 
     Where the next level is 0 everywhere `last_step` is taken, which needs no estimate there. The
-    ladder stays on the CPU: the choice of step never waits for the GPU.
+    ladder stays on the CPU: the choice of step never waits for the GPU. An iterator is asked for
+    the next level once the step before it is done, so it may decide by what the denoiser has said.
     """
     if isinstance(sigmas, Tensor):
         sigmas = (sigmas if sigmas.ndim == 5 else sigmas.view(-1, 1, 1, 1, 1)).cpu()

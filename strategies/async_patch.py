@@ -10,7 +10,7 @@ Input guidance sharpens the dependence on what is known,
     x0_hat = D_weak + w (D_clean - D_weak),
 
 where the weak branch sees the known region at the current level of the unknown one; w = 1 is plain
-AsyncPatch.
+AsyncPatch, w = 0 is replacement.
 
 References:
     [AP] AsyncPatch Diffusion: spatially-flexible image generation, 2026. arXiv:2606.07079
@@ -29,6 +29,7 @@ from typing_extensions import override
 from denoisers.contract import Denoiser, Image, Mask, PatchDenoiser, Sigma
 from sampling.noise import CanvasNoise, WindowNoise
 from strategies.canvas import Canvas, Known
+from strategies.conditioning import replaced
 from strategies.sequential import Outpainting, single_step
 
 __all__ = ["AsyncPatch"]
@@ -43,8 +44,8 @@ class AsyncPatch(Outpainting):
     With T = solver.num_steps a window takes T steps under `joint`. Otherwise its unknown pixels
     are fronts, `region` px deep, by their distance from what is known (from the window's middle
     where nothing is), and each front starts `lag` T steps after the one before it: a window of
-    n fronts takes T + (n - 1) lag T steps. Guidance doubles the evaluations of every window that
-    knows something.
+    n fronts takes T + (n - 1) lag T steps. Guidance, but for weights of 0 and 1, doubles the
+    evaluations of every window that knows something.
 
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
@@ -61,7 +62,7 @@ class AsyncPatch(Outpainting):
         region: Depth of a front, in pixels; None for a quarter of the window's longer side.
         lag: Share of the ladder between the starts of two fronts of a `wavefront`, in (0, 1].
         guidance: Weight w of input guidance, at least 0; 1 is none.
-        clean_level: Level that known pixels are said to have: 0, or the smallest that a denoiser
+        clean_level: Level that clean pixels are said to have: 0, or the smallest that a denoiser
             was trained on, for one that never saw a 0.
     """
 
@@ -105,38 +106,42 @@ class AsyncPatch(Outpainting):
     def fill(self, denoiser: Denoiser, known: Known, noise: WindowNoise) -> Image:
         eps = noise.draw("start", 0, tuple(known.y.shape[1:]))
         churn = noise.stream("churn")
+        if self.clean_level:
+            denoiser = never_clean(denoiser, self.clean_level)
         if known.mask.any():
-            denoiser = given_clean(
-                denoiser, known, guidance=self.guidance, clean_level=self.clean_level
-            )
+            denoiser = given_clean(denoiser, known, guidance=self.guidance)
+            # So that they are y plus noise of their level, all the way down.
+            eps = Known(known.y / self.solver.sigma_max + eps, known.mask).pasted(eps)
         if self.schedule == "joint":
             return self.solver(denoiser, eps, churn)
         solver = single_step(self.solver, why=f"the {self.schedule} schedule needs maps of levels")
-        lag = solver.num_steps if self.schedule == "sequential" else self._lag_steps
-        region = self.region or max(1, max(eps.shape[-2:]) // 4)
-        fronts = distances(known.mask.all(1, keepdim=True), region)
-        ladder = staggered(solver.sigmas(), fronts, lag)
-        return solver.descend(denoiser, float(solver.sigmas()[0]) * eps, ladder, churn)
+        sigmas = solver.sigmas()
+        ladder = staggered(sigmas, self._fronts(known), self._lag_steps)
+        return solver.descend(denoiser, float(sigmas[0]) * eps, ladder, churn)
 
     @property
     def _lag_steps(self) -> int:
-        return max(1, round(self.lag * self.solver.num_steps))
+        steps = self.solver.num_steps
+        return steps if self.schedule == "sequential" else max(1, round(self.lag * steps))
+
+    def _fronts(self, known: Known) -> Int64[Tensor, "samples 1 rows columns"]:
+        region = self.region or max(1, max(known.mask.shape[-2:]) // 4)
+        return distances(known.mask.all(1, keepdim=True), region)
 
 
-def given_clean(
-    denoiser: Denoiser, known: Known, *, guidance: float = 1.0, clean_level: float = 0.0
-) -> Denoiser:
+def given_clean(denoiser: Denoiser, known: Known, *, guidance: float = 1.0) -> Denoiser:
     """Feeds known pixels in clean, whatever `x_t` holds there, and says so in the map of levels.
 
-    The estimate of a known pixel is its value, so a solver that starts from noise carries it
-    along as y plus noise of its level: what the weak branch of guidance is to see there is `x_t`
-    as it comes.
+    The estimate of a known pixel is its value, so the solver carries it along as y plus noise of
+    its level if it starts as that: what the weak branch of guidance is to see there is `x_t` as it
+    comes. Pixels of which some channels are known are fed in as they come too.
     """
+    if guidance == 0:
+        return replaced(denoiser, known)
     clean = known.mask.all(1, keepdim=True)
 
     def with_known(x_t: Image, sigma: Sigma, context: Any = None) -> Image:
-        levels = sigma.expand(len(x_t), 1, *x_t.shape[-2:])
-        levels = torch.where(clean, clean_level, levels)
+        levels = torch.where(clean, 0.0, sigma.expand(len(x_t), 1, *x_t.shape[-2:]))
         x0_hat = denoiser(known.y.where(clean, x_t), levels, context)
         if guidance != 1:
             weak = denoiser(x_t, sigma, context)
@@ -144,6 +149,16 @@ def given_clean(
         return known.pasted(x0_hat)
 
     return with_known
+
+
+def never_clean(denoiser: Denoiser, clean_level: float) -> Denoiser:
+    """Tells a denoiser that never saw a 0 that clean pixels are at `clean_level`."""
+
+    def at_least(x_t: Image, sigma: Sigma, context: Any = None) -> Image:
+        noisy = sigma > 0
+        return denoiser(x_t, sigma.where(noisy, clean_level), context).where(noisy, x_t)
+
+    return at_least
 
 
 def distances(known: Mask, region: int) -> Int64[Tensor, "samples 1 rows columns"]:
@@ -158,15 +173,12 @@ def distances(known: Mask, region: int) -> Int64[Tensor, "samples 1 rows columns
     middle[..., (height - 1) // 2 : height // 2 + 1, (width - 1) // 2 : width // 2 + 1] = True
     nothing = ~known.any(-1, keepdim=True).any(-2, keepdim=True)
     reached = (known | (nothing & middle)).float()
-    fronts = torch.full_like(known, -1, dtype=torch.int64)
-    fronts[nothing & middle] = 0
-    front = 0
+    fronts, front = torch.zeros_like(known, dtype=torch.int64), 0
     while not reached.all():
         grown = F.max_pool2d(reached, 2 * region + 1, stride=1, padding=region)
-        fronts[(grown > reached)] = front
+        fronts[grown > reached] = front
         reached, front = grown, front + 1
-    last = fronts.amax((1, 2, 3), keepdim=True)
-    return torch.where(known, last, fronts)
+    return torch.where(known, fronts.amax((1, 2, 3), keepdim=True), fronts)
 
 
 def staggered(

@@ -15,6 +15,8 @@ def limited(denoiser: Denoiser, max_batch: int | None) -> Denoiser:
         return denoiser
 
     def in_parts(x_t: Image, sigma: Sigma, context: Any = None) -> Image:
+        if len(x_t) <= max_batch:
+            return denoiser(x_t, sigma, context)
         starts = range(0, len(x_t), max_batch)
         parts = [slice(start, start + max_batch) for start in starts]
         return torch.cat(

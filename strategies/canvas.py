@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import torch
 from torch import Tensor
 
 from denoisers.contract import Image, Mask, Sigma
@@ -46,6 +47,29 @@ class Known:
 
     y: Image
     mask: Mask
+
+    @classmethod
+    def placed(cls, image: Image, canvas: Canvas, *, top: int = 0, left: int = 0) -> "Known":
+        """Returns a canvas of which `image` is given, its top left corner at (top, left) px.
+
+        Raises:
+            ValueError: If it has other channels than the canvas, or does not lie inside.
+        """
+        height, width = image.shape[-2:]
+        if image.shape[1] != canvas.channels:
+            raise ValueError(
+                f"an image must have the canvas's {canvas.channels} channels, got {image.shape[1]}."
+            )
+        if not (0 <= top <= canvas.height - height and 0 <= left <= canvas.width - width):
+            raise ValueError(
+                f"an image of {height} x {width} px at row {top}, column {left} must lie inside "
+                f"the canvas of {canvas.height} x {canvas.width} px."
+            )
+        y = image.new_zeros(len(image), canvas.channels, canvas.height, canvas.width)
+        mask = torch.zeros(1, 1, canvas.height, canvas.width, dtype=torch.bool, device=y.device)
+        y[..., top : top + height, left : left + width] = image
+        mask[..., top : top + height, left : left + width] = True
+        return cls(y, mask)
 
     def pasted(self, image: Image) -> Image:
         """Returns `image` with the given pixels in place."""

@@ -20,6 +20,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from denoisers.contract import Denoiser, Image, Sigma
+from strategies.batching import limited
 from strategies.canvas import Canvas
 from strategies.windows import Regions
 
@@ -64,10 +65,9 @@ class Collage:
         *,
         max_batch: int | None = None,
     ) -> None:
-        self.denoiser = denoiser
+        self.denoiser = limited(denoiser, max_batch)
         self.groups = groups
         self.canvas = canvas
-        self.max_batch = max_batch
         self._moved: dict[tuple[torch.device, torch.dtype], list[float | Tensor]] = {}
         total = total_weight(groups, canvas)
         # Float64 leaves about 1e-13 on a sum of a thousand weights; a pixel missed leaves 1.
@@ -102,15 +102,7 @@ class Collage:
             sigma = sigma.repeat(count, 1, 1, 1)
         if context is not None:
             context = context.repeat(count, *[1] * (context.ndim - 1))
-        estimates = [
-            self.denoiser(
-                patches[part],
-                sigma if len(sigma) == 1 else sigma[part],
-                None if context is None else context[part],
-            )
-            for part in _parts(len(patches), self.max_batch)
-        ]
-        return torch.cat(estimates).unflatten(0, (count, samples))
+        return self.denoiser(patches, sigma, context).unflatten(0, (count, samples))
 
 
 def total_weight(groups: list[Weighted], canvas: Canvas) -> Float64[Tensor, "height width"]:
@@ -159,8 +151,3 @@ def _folded(image: Tensor, canvas: Canvas) -> Tensor:
             image.narrow(axis, 0, part.shape[axis]).add_(part)
         image = image.narrow(axis, 0, length)
     return image
-
-
-def _parts(count: int, size: int | None) -> list[slice]:
-    step = size or count
-    return [slice(start, start + step) for start in range(0, count, step)]

@@ -64,8 +64,8 @@ def reconstructed(
     Args:
         denoiser: Must be differentiable in `x_t`.
         known: What is given.
-        step_rule: `line_search` takes, for each sample, the a that leaves the least residual to
-            first order along g, <r, H g> / <H g, H g>. `constant` takes a = 2 `step_size`.
+        step_rule: `line_search` takes, for each sample, the a that leaves the least residual
+            |r - a H g|, which is <r, H g> / <H g, H g>. `constant` takes a = 2 `step_size`.
         step_size: The constant lambda of a step -lambda grad |H x0_hat - y|^2; the paper's
             lambda_t, which multiplies the gradient in the score, is -lambda / sigma_t^2. With 0.5
             the step alone restores the known pixels where J is the identity, at low noise.
@@ -75,9 +75,9 @@ def reconstructed(
     """
 
     def with_known(x_t: Image, sigma: Sigma, context: Any = None) -> Image:
-        with torch.enable_grad():
-            x_t = x_t.detach().requires_grad_()
-            x0_hat = denoiser(x_t, sigma, context)
+        with torch.inference_mode(False), torch.enable_grad():
+            x_t = _tracked(x_t.detach()).requires_grad_()
+            x0_hat = denoiser(x_t, _tracked(sigma), _tracked(context))
             if not x0_hat.requires_grad:
                 raise ValueError(
                     "reconstruction takes a gradient through the denoiser, but its estimate does "
@@ -93,14 +93,20 @@ def reconstructed(
     return with_known
 
 
+def _tracked(value: Any) -> Any:
+    """Returns a copy of what was made in inference mode, which a gradient may go through."""
+    return value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+
+
 def _least_residual(residual: Image, direction: Image) -> Float[Tensor, "samples 1 1 1"]:
     """Returns the a that minimises |residual - a direction|^2, for each sample; 0 for no direction.
 
-    Both are divided by their largest value first, since squares of what a gradient is at a noise
-    of 80 are lost in half precision.
+    The direction, which is tiny where noise is high, is divided by its largest value first, and
+    sums are means, so that neither vanishes nor overflows in half precision.
     """
     scale = direction.abs().amax((1, 2, 3), keepdim=True)
-    unit = direction / scale.where(scale > 0, 1.0)
-    along = (residual * unit).sum((1, 2, 3), keepdim=True)
-    length = unit.square().sum((1, 2, 3), keepdim=True)
-    return (along / (length * scale).where(scale > 0, 1.0)).where(scale > 0, 0.0)
+    scale = scale.where(scale > 0, 1.0)
+    unit = direction / scale
+    along = (residual * unit).mean((1, 2, 3), keepdim=True)
+    length = unit.square().mean((1, 2, 3), keepdim=True)
+    return along / length.where(length > 0, 1.0) / scale

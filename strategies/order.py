@@ -5,8 +5,8 @@ others follow outwards from there, row by row, so that each finds what its neigh
 one side, on an L-shaped border, or nowhere.
 
 On an axis that wraps the two ends of the growth meet. The last window then lies across the gap and
-sees `overlap / 2` px of both ends; were it to stand on the lattice, half-overlapping windows would
-close the loop without ever having seen its other end.
+sees `overlap / 2` px of both ends, at least one; were it to stand on the lattice, half-overlapping
+windows would close the loop without ever having seen its other end.
 """
 
 import dataclasses
@@ -93,12 +93,14 @@ class Axis:
     def _closing(self, first: int, ahead: int) -> list[Spot]:
         """The windows that fill the gap of 2 `stride` - `overlap` px that is left of a loop."""
         end = (first + ahead) * self.stride + self.window
+        # What the last window sees of the end of growth. Of its beginning: the rest of an overlap.
+        seen = max(1, self.overlap // 2)
+        new = self.window - 2 * self.overlap + seen - self.overlap // 2
         spots = []
-        new = self.window - 2 * self.overlap
         if new:
             # One more window, so that the last one has no more than a stride left to fill.
             spots.append(Spot(ahead + 1, (end + new - self.window) % self.length))
-        spots.append(Spot(ahead + 2, (end + new - self.overlap // 2) % self.length))
+        spots.append(Spot(ahead + 2, (end + new - seen) % self.length))
         return spots
 
 
@@ -109,7 +111,8 @@ def lattice(tiling: Tiling) -> Axis:
     24
 
     Raises:
-        ValueError: If a loop does not close, or is too short to be filled window after window.
+        ValueError: If a loop does not close, or is too short to be filled window after window, or
+            its windows are.
     """
     axis = Axis(
         length=tiling.planned, window=tiling.window, overlap=tiling.overlap, wraps=tiling.wraps
@@ -118,6 +121,11 @@ def lattice(tiling: Tiling) -> Axis:
         raise ValueError(
             f"a loop that is filled window after window must be at least 3 strides of "
             f"{axis.stride} px = {3 * axis.stride} px long, got {axis.length} px."
+        )
+    if axis.wraps and axis.window < 3:
+        raise ValueError(
+            f"a loop closes by a window that sees both its ends and fills at least 1 px between "
+            f"them, hence by one of at least 3 px, got {axis.window} px."
         )
     return axis
 
@@ -130,7 +138,7 @@ class Filling:
         number: Its place on the lattice, (row, column) from the first window: names its noise.
         rows: The canvas rows it covers, modulo the canvas.
         columns: The canvas columns it covers.
-        known: Which of its pixels earlier windows have painted.
+        known: Which of its pixels earlier windows have painted; those that are given come on top.
         turn: When it can be filled: no window of the same turn, or of a later one, has painted
             any of what it knows.
     """
@@ -143,23 +151,44 @@ class Filling:
 
 
 def fillings(
-    rows: Axis, columns: Axis, first: tuple[int, int], *, both_ways: bool
+    rows: Axis,
+    columns: Axis,
+    first: tuple[int, int],
+    *,
+    both_ways: bool,
+    given: Bool[Tensor, "height width"],
+    size: tuple[int, int],
 ) -> list[Filling]:
-    """Returns all windows of a canvas in order, row by row outwards from the first.
+    """Returns the windows to fill in order, row by row outwards from the first.
 
-    What a window knows is what stands before it in this order, and is no matter of `turn`: filling
-    all windows of one turn together gives the image that filling them one by one gives.
+    Windows are left out that have no pixel of the canvas to paint. What a window knows is what
+    stands before it in this order, and is no matter of `turn`: filling all windows of one turn
+    together gives the image that filling them one by one gives.
+
+    Args:
+        rows: The windows down the canvas.
+        columns: The windows along the canvas.
+        first: Indices into their `begins`, of the window that all others are counted from.
+        both_ways: See `Axis.spots`.
+        given: Which pixels, of the canvas as planned, are there before any window.
+        size: Height and width of the canvas as asked for, in pixels.
     """
-    # The turn after which a pixel is painted; 0 where it is not yet.
+    wanted = ~given
+    wanted[size[0] :] = False
+    wanted[:, size[1] :] = False
+    # The turn after which a pixel is painted; 0 where it is not.
     painted = torch.zeros(rows.length, columns.length, dtype=torch.int64)
     across = columns.spots(first[1], both_ways=both_ways)
     ordered = []
     for row in rows.spots(first[0], both_ways=both_ways):
         for column in across:
             covered = (rows.covered(row.begin), columns.covered(column.begin))
-            before = painted[covered[0][:, None], covered[1]]
-            turn = int(before.max())
+            place = (covered[0][:, None], covered[1])
+            before = painted[place]
             known = before > 0
-            painted[covered[0][:, None], covered[1]] = before.where(known, turn + 1)
+            if not (wanted[place] & ~known).any():
+                continue
+            turn = int(before.max())
+            painted[place] = before.where(known | given[place], turn + 1)
             ordered.append(Filling((row.number, column.number), *covered, known, turn))
     return ordered

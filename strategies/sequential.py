@@ -8,14 +8,15 @@ import abc
 import dataclasses
 from collections.abc import Iterator
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from torch import Tensor
 from typing_extensions import override
 
-from denoisers.contract import Denoiser, Image, PatchDenoiser
+from denoisers.contract import Denoiser, Image, Mask, PatchDenoiser
 from sampling.noise import CanvasNoise, WindowNoise
 from sampling.solvers import SingleStepSolver
 from strategies.base import Strategy
@@ -34,7 +35,8 @@ class SequentialStrategy(Strategy):
     """One window after another, each given what the windows before it have painted.
 
     Growth starts where most pixels are given: at a user's photograph, say. Where nothing is given
-    it starts in the middle or at the top left corner.
+    it starts in the middle or at the top left corner. Samples that are given different pixels grow
+    apart, in network calls of their own.
 
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
@@ -83,11 +85,33 @@ class SequentialStrategy(Strategy):
         context: Any = None,
     ) -> Image:
         self.refuse_misfits(denoiser, canvas, noise, known)
-        rows, columns = self.axes(denoiser, canvas)
-        painting = Painting(canvas.channels, rows.length, columns.length, noise, known)
-        for turn in self.turns(rows, columns, painting.given):
+        axes = self.axes(denoiser, canvas)
+        if known is None or len(known.mask) == 1:
+            return self._painted(denoiser, canvas, axes, noise, known, context)
+        # A plan for every mask: what a sample becomes must not depend on what others are given.
+        groups, parts = alike(known.mask), []
+        for group in groups:
+            same = Known(known.y[group], known.mask[group])
+            own = None if context is None else context[group]
+            chosen = Chosen(noise, group.tolist())
+            parts.append(self._painted(denoiser, canvas, axes, chosen, same, own))
+        return torch.cat(parts)[torch.cat(groups).argsort()]
+
+    def _painted(
+        self,
+        denoiser: PatchDenoiser,
+        canvas: Canvas,
+        axes: tuple[Axis, Axis],
+        noise: CanvasNoise,
+        known: Known | None,
+        context: Any,
+    ) -> Image:
+        """Returns canvases of which the same pixels are given, hence of one plan."""
+        painting = Painting(canvas.channels, *axes, noise, known)
+        denoiser = limited(denoiser, self.max_batch)
+        for turn in self.turns(self.plan(*axes, canvas, painting.given)):
             windows = WindowNoise(noise, [f"window {filling.number}" for filling in turn])
-            estimate = conditioned(limited(denoiser, self.max_batch), repeated(context, len(turn)))
+            estimate = conditioned(denoiser, repeated(context, len(turn)))
             painting.paint(turn, self.fill(estimate, painting.cut(turn), windows))
         image = painting.image[..., : canvas.height, : canvas.width]
         return image if known is None else known.pasted(image)
@@ -101,33 +125,34 @@ class SequentialStrategy(Strategy):
         rows, columns = self.tilings(denoiser, canvas)
         return lattice(rows), lattice(columns)
 
-    def turns(
-        self, rows: Axis, columns: Axis, given: Bool[Tensor, "samples height width"]
-    ) -> Iterator[list[Filling]]:
-        """Yields the windows that are filled together; those that are given are left out."""
+    def plan(
+        self, rows: Axis, columns: Axis, canvas: Canvas, given: Bool[Tensor, "height width"]
+    ) -> list[Filling]:
+        """Returns the windows to fill, in order; those without a pixel to make are left out."""
         first = first_window(rows, columns, given, from_the_middle=self.from_the_middle)
-        ordered = fillings(rows, columns, first, both_ways=self.from_the_middle)
-        open_ones = [filling for filling in ordered if not _is_given(filling, given)]
+        size = canvas.height, canvas.width
+        both_ways = self.from_the_middle
+        return fillings(rows, columns, first, both_ways=both_ways, given=given, size=size)
+
+    def turns(self, plan: list[Filling]) -> Iterator[list[Filling]]:
+        """Yields the windows that are filled together."""
         if self.order == "raster":
-            yield from ([filling] for filling in open_ones)
+            yield from ([filling] for filling in plan)
             return
-        open_ones.sort(key=lambda filling: filling.turn)
-        for _, turn in groupby(open_ones, key=lambda filling: filling.turn):
+        by_turn = attrgetter("turn")
+        for _, turn in groupby(sorted(plan, key=by_turn), key=by_turn):
             yield list(turn)
 
     @override
     def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
         """Returns where pixels of different windows meet, as painted from nothing."""
         rows, columns = self.axes(denoiser, canvas)
-        nothing = torch.zeros(1, rows.length, columns.length, dtype=torch.bool)
-        first = first_window(rows, columns, nothing, from_the_middle=self.from_the_middle)
         painter = torch.zeros(rows.length, columns.length, dtype=torch.int64)
-        for number, filling in enumerate(
-            fillings(rows, columns, first, both_ways=self.from_the_middle)
-        ):
+        nothing = torch.zeros_like(painter, dtype=torch.bool)
+        for number, filling in enumerate(self.plan(rows, columns, canvas, nothing)):
             place = (filling.rows[:, None], filling.columns)
             painter[place] = painter[place].where(filling.known, number)
-        painter = painter[: canvas.height, : canvas.width]
+        # All lie on the canvas: no window stands beyond it.
         return Borders(_changes(painter.mT), _changes(painter))
 
 
@@ -164,31 +189,51 @@ class Outpainting(SequentialStrategy):
         return overlap
 
 
+class Chosen(CanvasNoise):
+    """The noise of some of the samples.
+
+    Args:
+        noise: That of all samples.
+        places: Which of them, counted from 0 in this batch.
+    """
+
+    def __init__(self, noise: CanvasNoise, places: list[int]) -> None:
+        indices = [noise.indices[place] for place in places]
+        super().__init__(noise.seed, indices, device=noise.device, dtype=noise.dtype)
+        self.noise, self.places = noise, places
+
+    @override
+    def draw(self, purpose: str, step: int, shape: tuple[int, int, int]) -> Image:
+        return self.noise.draw(purpose, step, shape)[self.places]
+
+
 class Painting:
-    """A canvas as it is painted, and which of its pixels are there.
+    """Canvases as they are painted, and which of their pixels are given.
 
     Args:
         channels: Channels of the image.
-        height: Pixels from top to bottom, as planned.
-        width: Pixels from left to right, as planned.
+        rows: The windows from top to bottom.
+        columns: The windows from left to right.
         noise: Says how many samples there are, where, and in which precision.
-        known: The pixels that are given, on the canvas that was asked for.
+        known: The pixels that are given, on the canvas that was asked for; the same ones for all
+            samples, if not of the same values.
     """
 
     def __init__(
-        self, channels: int, height: int, width: int, noise: CanvasNoise, known: Known | None
+        self, channels: int, rows: Axis, columns: Axis, noise: CanvasNoise, known: Known | None
     ) -> None:
         like = {"dtype": noise.dtype, "device": noise.device}
-        self.image = torch.zeros(len(noise), channels, height, width, **like)
-        self.mask = torch.zeros(1, 1, height, width, dtype=torch.bool, device=noise.device)
+        size = rows.length, columns.length
+        self.image = torch.zeros(len(noise), channels, *size, **like)
+        self.mask = torch.zeros(1, 1, *size, dtype=torch.bool, device=noise.device)
         if known is not None:
-            padded = known.padded(height, width)
+            padded = known.padded(*size)
             self.image, self.mask = padded.pasted(self.image), padded.mask
 
     @property
-    def given(self) -> Bool[Tensor, "samples height width"]:
-        """Where all channels are known, on the CPU, where windows are planned."""
-        return self.mask.all(1).cpu()
+    def given(self) -> Bool[Tensor, "height width"]:
+        """Where all channels are given, on the CPU, where windows are planned."""
+        return self.mask[0].all(0).cpu()
 
     def cut(self, turn: list[Filling]) -> Known:
         """Returns the windows of a turn and what is known of them: all samples of each in turn."""
@@ -211,22 +256,27 @@ class Painting:
 def first_window(
     rows: Axis,
     columns: Axis,
-    given: Bool[Tensor, "samples height width"],
+    given: Bool[Tensor, "height width"],
     *,
     from_the_middle: bool,
 ) -> tuple[int, int]:
     """Returns the lattice place that most is given of; of equal ones the nearest to the start."""
     aims = [axis.middle if from_the_middle else 0 for axis in (rows, columns)]
-    amount = given.sum(0)
 
     def rank(place: tuple[int, int]) -> tuple[float, float]:
         begins = rows.begins[place[0]], columns.begins[place[1]]
         covered = rows.covered(begins[0])[:, None], columns.covered(begins[1])
         distance = sum(abs(begin - aim) for begin, aim in zip(begins, aims, strict=True))
-        return -float(amount[covered].sum()), float(distance)
+        return -float(given[covered].sum()), float(distance)
 
     places = [(i, j) for i in range(len(rows.begins)) for j in range(len(columns.begins))]
     return min(places, key=rank)
+
+
+def alike(mask: Mask) -> list[Int64[Tensor, " group"]]:
+    """Returns the places of the samples, those together that are given the same pixels."""
+    masks, kinds = mask.all(1).unique(dim=0, return_inverse=True)
+    return [(kinds == kind).nonzero()[:, 0] for kind in range(len(masks))]
 
 
 def single_step(solver: Any, *, why: str) -> SingleStepSolver:
@@ -246,11 +296,6 @@ def single_step(solver: Any, *, why: str) -> SingleStepSolver:
 def repeated(context: Tensor | None, times: int) -> Tensor | None:
     """Returns the rows of `context` once for each of as many windows."""
     return None if context is None else context.repeat(times, *[1] * (context.ndim - 1))
-
-
-def _is_given(filling: Filling, given: Bool[Tensor, "samples height width"]) -> bool:
-    there = given[:, filling.rows[:, None], filling.columns]
-    return bool((there | filling.known).all())
 
 
 def _changes(painter: Tensor) -> tuple[int, ...]:

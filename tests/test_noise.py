@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sampling.noise import CanvasNoise, seed_of
+from sampling.noise import CanvasNoise, WindowNoise, seed_of
 
 SHAPE = (3, 4, 6)
 
@@ -95,6 +95,46 @@ def test_length_and_type():
     noise = CanvasNoise(5, range(7), dtype=torch.float64)
     assert len(noise) == 7
     assert noise.draw("start", 0, SHAPE).dtype == torch.float64
+
+
+def test_a_window_does_not_depend_on_its_company():
+    noise, names = CanvasNoise(5, [3, 8]), ["window (0, 1)", "window (1, 0)", "window (0, -1)"]
+    alone = {name: WindowNoise(noise, [name]).draw("start", 2, SHAPE) for name in names}
+    for order in ((0, 1, 2), (2, 0, 1), (1, 0)):
+        chosen = [names[place] for place in order]
+        together = WindowNoise(noise, chosen).draw("start", 2, SHAPE)
+        # All samples of the first window, then those of the next.
+        assert torch.equal(together, torch.cat([alone[name] for name in chosen]))
+    # Every window has noise of its own, and none has that of the canvas.
+    numbers = torch.cat([*alone.values(), noise.draw("start", 2, SHAPE)])
+    assert len(numbers.unique()) > numbers.numel() - 5
+
+
+def test_a_window_of_a_sample_does_not_depend_on_the_other_samples():
+    together = WindowNoise(CanvasNoise(5, [3, 8]), ["a", "b"]).draw("churn", 0, SHAPE)
+    for place, index in enumerate([3, 8]):
+        alone = WindowNoise(CanvasNoise(5, [index]), ["b", "a"]).draw("churn", 0, SHAPE)
+        assert torch.equal(together[[2 + place, place]], alone)
+
+
+def test_a_stream_of_windows_numbers_its_steps():
+    windows = WindowNoise(CanvasNoise(5, [4, 2]), ["a", "b"])
+    stream = windows.stream("churn")
+    for step in range(3):
+        drawn = stream.like(torch.zeros(4, *SHAPE))
+        assert torch.equal(drawn, windows.draw("churn", step, SHAPE))
+    # Each window's is what it is alone: streams that start anew for other windows repeat nothing.
+    alone = WindowNoise(CanvasNoise(5, [4, 2]), ["b"]).stream("churn")
+    alone.like(torch.zeros(2, *SHAPE))
+    assert torch.equal(alone.like(torch.zeros(2, *SHAPE)), windows.draw("churn", 1, SHAPE)[2:])
+
+
+def test_windows_keep_the_type_and_begin_with_the_noise_of_narrower_ones():
+    windows = WindowNoise(CanvasNoise(5, [4, 2], dtype=torch.float64), ["a", "b"])
+    drawn = windows.draw("start", 0, SHAPE)
+    assert drawn.dtype == torch.float64
+    wider = windows.draw("start", 0, (*SHAPE[:2], SHAPE[2] + 3))
+    assert torch.equal(wider[..., : SHAPE[2]], drawn)
 
 
 def test_golden_numbers():

@@ -1,10 +1,12 @@
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import torch
 
 from benchmarks.command_line import parse
+from benchmarks.oracle.__main__ import planned, read_command
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.canvas import Canvas
@@ -13,6 +15,7 @@ from strategies.naive import Naive
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 class IndependentPixels:
@@ -25,7 +28,7 @@ class IndependentPixels:
 
 
 def test_the_strategy_of_the_readme_is_naive_tiling(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (code,) = (block for block in BLOCKS if "class Tiles" in block)
     (tmp_path / "my_readme_module.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     solver, canvas = Heun(num_steps=4), Canvas(height=16, width=40)
@@ -37,10 +40,30 @@ def test_the_strategy_of_the_readme_is_naive_tiling(tmp_path, monkeypatch):
     assert torch.equal(theirs, ours)
 
 
+def test_the_image_of_the_readme_is_outpainted(monkeypatch):
+    (code,) = (block for block in BLOCKS if "Known.placed" in block)
+    monkeypatch.chdir(ROOT)
+    names = {}
+    # Two steps are enough to see that it runs; the picture is another matter.
+    exec(
+        code.replace("AsyncPatch()", "AsyncPatch(solver=Heun(num_steps=2))"), {"Heun": Heun}, names
+    )
+    assert names["pixels"].shape == (1, 3, 32, 192)
+    assert torch.equal(names["outpainted"][..., 72:120], names["image"])
+
+
+def test_the_oracle_understands_the_commands_of_the_readme():
+    commands = re.findall(r"python -m benchmarks\.oracle ?([^`\n]*)", README)
+    runnable = [shlex.split(c) for c in commands if "--help" not in c]
+    assert len(runnable) >= 2
+    for arguments in runnable:
+        assert planned(read_command(arguments))
+
+
 def test_the_harness_understands_the_commands_of_the_readme():
     commands = re.findall(r"python -m benchmarks\.run ([^`\n]+)", README)
     # Those that need a user's files or a user's class are left out, and the help.
-    runnable = [c.split() for c in commands if not re.search("DIR|my_module|--help", c)]
+    runnable = [shlex.split(c) for c in commands if not re.search("DIR|my_module|--help", c)]
     assert len(runnable) >= 3
     for arguments in runnable:
         assert parse(arguments).strategies

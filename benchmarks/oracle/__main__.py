@@ -4,134 +4,153 @@ import dataclasses
 import shlex
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.progress import Progress
 
-from benchmarks.command_line import Command, described, read
-from benchmarks.environment import describe_environment, sha256_of_sources
-from benchmarks.folder import new_path
-from benchmarks.oracle.measure import case_record, denoiser_of, drawn, measured, true_samples
+from benchmarks.environment import describe_environment
+from benchmarks.oracle.folder import PICTURE, RECORD, folder_for, hashes
+from benchmarks.oracle.measure import Trial, case_record, true_samples
 from benchmarks.oracle.picture import Strips, draw
-from benchmarks.oracle.records import OracleResults
-from benchmarks.oracle.settings import DEFAULT_SOLVER, Case, OracleSettings
-from benchmarks.oracle.table import case_table, markdown
+from benchmarks.oracle.plan import Job, planned, read_command
+from benchmarks.oracle.records import CaseRecord, OracleResults
+from benchmarks.oracle.table import case_table, document, notes
 from benchmarks.progress import progress_bars
-from strategies.base import Strategy
-from strategies.sequential import SequentialStrategy
+from denoisers.contract import Image
 
-__all__ = ["main"]
+__all__ = ["main", "planned", "read_command"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the oracle.
 
     Returns:
-        0 when every strategy has its rows, 1 when one failed, 2 when nothing could be begun or
+        0 when every strategy has its rows, 1 when one has not, 2 when nothing could be begun or
         written, 130 when interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        command = read_command(arguments)
-        plan = planned(command)
-        folder = new_path(command.settings.results, command.settings.name)
-        folder.mkdir(parents=True)
-        return run(plan, command, fresh_results(arguments, command), folder, console)
+        run = Run.prepare(arguments)
     except KeyboardInterrupt:
-        console.print("interrupted; what was finished is kept.")
+        console.print("interrupted before anything was begun.")
         return 130
     except (ValueError, OSError) as error:
         console.print(f"error: {error}", markup=False)
         return 2
+    try:
+        return run.execute(console)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from here.")
+        return 130
+    except OSError as error:
+        console.print(
+            f"error: {error}: what was finished is kept; mend this and give the same command.",
+            markup=False,
+        )
+        return 2
 
 
-def read_command(arguments: list[str]) -> Command:
-    """Reads the command line."""
-    return read(
-        arguments,
-        OracleSettings,
-        prog="python -m benchmarks.oracle",
-        description="Runs strategies on Gaussian fields with their exact denoiser, and says how "
-        "far each one's canvases are from the true field: bias, with no training and no network. "
-        "Write settings as key=value, for example: strategy=diffcollage line.length=[4,16] "
-        "line.overlap=4.",
-        defaults={"solver": described(DEFAULT_SOLVER)},
-    )
+@dataclasses.dataclass
+class Run:
+    """A run, from checked settings to the picture.
 
-
-def planned(command: Command) -> list[tuple[Case, dict[str, Strategy]]]:
-    """Returns the strategies of every case, built and checked before any of them runs.
-
-    Raises:
-        ValueError: If one cannot be built as asked, or cannot tile a canvas.
+    Args:
+        jobs: What is to be measured.
+        seed: Seeds the true samples of the picture.
+        folder: Where everything goes.
+        results: What is known so far.
     """
-    plan = []
-    for case in command.settings.cases():
-        strategies = {name: built_for(case, name, command) for name in command.classes}
-        for strategy in strategies.values():
-            strategy.borders(denoiser_of(case), case.canvas)
-        plan.append((case, strategies))
-    return plan
 
+    jobs: list[Job]
+    seed: int
+    folder: Path
+    results: OracleResults
 
-def built_for(case: Case, name: str, command: Command) -> Strategy:
-    """Builds a strategy for a case: its windows, its overlap, and the steps of its family."""
-    settings = command.settings
-    solver = settings.solver
-    if issubclass(command.classes[name], SequentialStrategy) and settings.sequential_steps:
-        solver = dataclasses.replace(solver, num_steps=settings.sequential_steps)
-    return command.build(name, solver=solver, window=case.window, overlap=case.overlap)
+    @classmethod
+    def prepare(cls, arguments: list[str]) -> "Run":
+        """Checks all that can be checked before the work; finds or makes the folder.
 
+        Raises:
+            ValueError: If something does not fit.
+            OSError: If the folder cannot be written.
+        """
+        command = read_command(arguments)
+        jobs, settings = planned(command), command.settings
+        environment = describe_environment(torch.device("cpu"))
+        fresh = OracleResults(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=shlex.join(["python", "-m", "benchmarks.oracle", *arguments]),
+            settings=command.record,
+            environment=environment | hashes(command.classes.values()),
+            cases=[case_record(job.case) for job in jobs],
+        )
+        return cls(jobs, settings.seed, *folder_for(fresh, jobs, settings.results, settings.name))
 
-def run(
-    plan: list[tuple[Case, dict[str, Strategy]]],
-    command: Command,
-    results: OracleResults,
-    folder: Path,
-    console: Console,
-) -> int:
-    """Fills the tables row by row; a finished row is on disk before the next begins."""
-    console.print(f"writing to {folder}", markup=False)
-    pictures = []
-    with progress_bars(console) as progress:
-        for case, strategies in plan:
-            record = case_record(case)
-            results.cases.append(record)
-            samples = {"true": true_samples(case, command.settings.seed)}
-            task = progress.add_task(case.name, total=len(strategies))
-            for name, strategy in strategies.items():
-                try:
-                    record.rows.append(measured(case, name, strategy, command.settings))
-                    samples[name] = drawn(case, strategy, command.settings)
-                except (ValueError, torch.linalg.LinAlgError) as error:
-                    # One strategy's failure must not cost the others their rows.
-                    record.failures[name] = str(error)
-                    (folder / f"{name}.error.txt").write_text(traceback.format_exc())
-                    progress.console.print(f"{name} failed: {error}", markup=False)
-                results.write(folder)
-                progress.advance(task)
-            pictures.append(Strips(record, samples))
-    draw(pictures, folder / "oracle.png")
-    pages = [markdown(record) for record in results.cases]
-    (folder / "oracle.md").write_text("\n".join(pages))
-    for record in results.cases:
-        Console().print(case_table(record))
-    console.print(f"picture: {folder / 'oracle.png'}", markup=False)
-    return 1 if any(record.failures for record in results.cases) else 0
+    def execute(self, console: Console) -> int:
+        """Fills the tables row by row; a finished row is on disk before the next begins."""
+        console.print(f"writing to {self.folder}", markup=False)
+        records = self.results.cases
+        with progress_bars(console, longest=max(len(case.name) for case in records)) as progress:
+            pairs = zip(self.jobs, records, strict=True)
+            strips = [self._strips(job, record, progress) for job, record in pairs]
+        draw(strips, self.folder / PICTURE)
+        (self.folder / "oracle.md").write_text(document(self.results))
+        screen = Console()
+        for record in records:
+            screen.print(case_table(record))
+            screen.print()
+        screen.print(*notes(self.results), sep="\n", markup=False, highlight=False)
+        console.print(f"picture: {self.folder / PICTURE}", markup=False)
+        return 1 if any(record.failures for record in records) else 0
 
+    def _strips(self, job: Job, record: CaseRecord, progress: Progress) -> Strips:
+        """Measures all strategies on a field; returns what is to be drawn of it."""
+        record.failures = dict(job.misfits)
+        task = progress.add_task(record.name, total=len(job.trials))
+        samples = {"true": true_samples(job.case, self.seed)}
+        for number, trial in enumerate(job.trials):
+            drawn = self._attempt(
+                trial, record, progress, lambda share: progress.advance(task, share)
+            )
+            if drawn is not None:
+                samples[trial.name] = drawn
+            progress.update(task, completed=number + 1)
+        return Strips(record, samples)
 
-def fresh_results(arguments: list[str], command: Command) -> OracleResults:
-    """Returns the record of a run that has not begun."""
-    return OracleResults(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", "benchmarks.oracle", *arguments]),
-        settings=command.record,
-        environment=describe_environment(torch.device("cpu"))
-        | {"sources": sha256_of_sources(command.classes.values())},
-    )
+    def _attempt(
+        self,
+        trial: Trial,
+        record: CaseRecord,
+        progress: Progress,
+        advance: Callable[[float], None],
+    ) -> Image | None:
+        """Adds a strategy's row if it is not there, or the reason why there is none.
+
+        Returns:
+            Samples to look at; None if there is no row.
+        """
+        try:
+            if trial.name not in {row.strategy for row in record.rows}:
+                drawn, row = trial.drawn(), trial.measured(advance)
+                record.rows.append(row)
+                self.results.write(self.folder / RECORD)
+                return drawn
+            return trial.drawn()
+        except OSError:
+            raise  # every strategy would fail alike
+        except Exception as error:
+            # One strategy's failure must not cost the others their rows.
+            record.failures[trial.name] = f"{type(error).__name__}: {error}"
+            self.results.write(self.folder / RECORD)
+            with (self.folder / f"{trial.name}.error.txt").open("a") as file:
+                file.write(f"{record.name}\n{traceback.format_exc()}\n")
+            progress.console.print(f"{trial.name} failed on {record.name}: {error}", markup=False)
+            return None
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A strategy on a field: run as it is, on the exact denoiser, and measured."""
 
+import inspect
 import time
 from collections.abc import Callable
 
@@ -9,24 +10,27 @@ from benchmarks.accounting import Metered
 from benchmarks.oracle.figures import (
     correlation_by_distance,
     correlation_of_neighbours,
+    jackknife,
     relative_w2,
     variance_at_borders,
     variance_at_the_end,
 )
-from benchmarks.oracle.probe import BulkNoise, Outcome, outcome
-from benchmarks.oracle.records import CaseRecord, Evaluations, OracleRow
+from benchmarks.oracle.probe import BulkNoise, Moments, Outcome, outcome
+from benchmarks.oracle.records import CaseRecord, Evaluations, OracleRow, Place, Sampling
 from benchmarks.oracle.settings import Case, OracleSettings
 from benchmarks.records import plain
 from denoisers.contract import Image, PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
-from strategies.canvas import Known
+from strategies.canvas import Borders, Known
 from strategies.sequential import SequentialStrategy
 
-__all__ = ["case_record", "denoiser_of", "drawn", "measured", "true_samples"]
+__all__ = ["Trial", "case_record", "denoiser_of", "true_samples"]
 
 PICTURED = 16  # samples of each strategy in the picture
+
+Figure = Callable[[Moments], float | None]
 
 
 def denoiser_of(case: Case) -> PatchDenoiser:
@@ -34,101 +38,180 @@ def denoiser_of(case: Case) -> PatchDenoiser:
     return GaussianDenoiser(case.field, patch_size=max(case.window))
 
 
-def measured(case: Case, name: str, strategy: Strategy, settings: OracleSettings) -> OracleRow:
-    """Measures a strategy on a field."""
-    begun = time.perf_counter()
-    denoiser = denoiser_of(case)
-    made = outcome(
-        maker(case, strategy, denoiser, settings),
-        samples=settings.samples,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-    )
-    true = case.field.covariance(case.canvas.height, case.canvas.width)
-    borders = strategy.borders(denoiser, case.canvas)
-    border_variance = variance_at_borders(made.covariance, case.canvas, borders)
-    error = (made.mean - case.field.mean).square().mean().sqrt()
-    return OracleRow(
-        strategy=name,
-        settings=plain(strategy),
-        exact=made.exact,
-        canvases=made.canvases,
-        w2=relative_w2(true, made.covariance),
-        floor=None if made.exact else relative_w2(true, floor(case, made, settings)),
-        mean_error=(error / case.field.variance**0.5).item(),
-        seam_correlation=correlation_of_neighbours(made.covariance, case.canvas, borders),
-        border_variance=border_variance and border_variance / case.field.variance,
-        end_variance=variance_at_the_end(made.covariance, case.canvas) / case.field.variance,
-        correlation=correlation_by_distance(made.covariance, case.canvas).tolist(),
-        evaluations=evaluations(case, strategy, settings),
-        seconds=time.perf_counter() - begun,
-    )
+class Trial:
+    """A strategy on a field.
 
+    Args:
+        case: The field.
+        name: What the strategy is called.
+        strategy: The strategy.
+        settings: What else there is to know.
 
-def maker(
-    case: Case, strategy: Strategy, denoiser: PatchDenoiser, settings: OracleSettings
-) -> Callable[[CanvasNoise], Image]:
-    """Returns what makes canvases out of noise: the strategy, and its true start if it has one."""
+    Raises:
+        ValueError: If the strategy cannot tile the canvas.
+    """
 
-    def make(noise: CanvasNoise) -> Image:
-        known = None
+    def __init__(self, case: Case, name: str, strategy: Strategy, settings: OracleSettings) -> None:
+        self.case, self.name, self.strategy, self.settings = case, name, strategy, settings
+        self.denoiser = denoiser_of(case)
+        self.true_start: Place | None = None
         if settings.true_start and isinstance(strategy, SequentialStrategy):
-            known = true_start(case, strategy, denoiser, noise)
-        return strategy.generate(denoiser, case.canvas, noise, known=known)
+            rows, columns = strategy.axes(self.denoiser, case.canvas)
+            self.true_start = Place(rows.middle, columns.middle, rows.window, columns.window)
+        self.borders = self._borders()
 
-    return make
+    def measured(self, advance: Callable[[float], None] = lambda share: None) -> OracleRow:
+        """Measures the strategy.
 
+        Args:
+            advance: Told the share of the work that has been done.
 
-def true_start(
-    case: Case, strategy: SequentialStrategy, denoiser: PatchDenoiser, noise: CanvasNoise
-) -> Known:
-    """Returns a true sample of the window in the middle, for every sample of the noise."""
-    rows, columns = (
-        slice(axis.middle, axis.middle + axis.window)
-        for axis in strategy.axes(denoiser, case.canvas)
-    )
-    eps = noise.draw("true start", 0, (1, *case.window))
-    y = eps.new_zeros(len(noise), 1, case.canvas.height, case.canvas.width)
-    y[..., rows, columns] = case.field.sample(eps)
-    mask = torch.zeros(1, 1, *y.shape[-2:], dtype=torch.bool)
-    mask[..., rows, columns] = True
-    return Known(y, mask)
+        Raises:
+            ValueError: If its canvases are not finite.
+        """
+        begun = time.perf_counter()
+        made = self.outcome(advance)
+        values, sampling = self._values(made)
+        return OracleRow(
+            strategy=self.name,
+            settings=plain(self.strategy),
+            steps=self.strategy.solver.num_steps,
+            true_start=self.true_start,
+            border_rows=list(self.borders.rows),
+            border_columns=list(self.borders.columns),
+            method=made.method,
+            canvases=made.canvases,
+            numbers=made.numbers,
+            nonlinearity=made.nonlinearity,
+            **values,
+            correlation=correlation_by_distance(made.covariance, self.case.canvas).tolist(),
+            sampling=sampling,
+            evaluations=self.evaluations(),
+            seconds=time.perf_counter() - begun,
+        )
 
+    def outcome(self, advance: Callable[[float], None] = lambda share: None) -> Outcome:
+        """Returns the mean and the covariance of its canvases."""
+        return outcome(
+            self.make,
+            samples=self.settings.samples,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+            differentiable=self.make_differentiably,
+            advance=advance,
+        )
 
-def floor(case: Case, made: Outcome, settings: OracleSettings) -> torch.Tensor:
-    """Returns the covariance of as many true samples: no estimate is nearer than theirs."""
-    count = made.canvases
-    shape = (1, case.canvas.height, case.canvas.width)
-    total = torch.zeros_like(made.covariance)
-    for first in range(0, count, settings.batch_size):
-        noise = BulkNoise(settings.seed, first, min(settings.batch_size, count - first))
-        values = case.field.sample(noise.draw("floor", 0, shape)).flatten(1) - case.field.mean
-        total += values.mT @ values
-    return total / count
+    def make(self, noise: CanvasNoise) -> Image:
+        """Returns a canvas for each sample of the noise."""
+        known = self._known(noise)
+        return self.strategy.generate(self.denoiser, self.case.canvas, noise, known=known)
 
+    def make_differentiably(self, noise: CanvasNoise) -> Image:
+        """Returns the same, but gradients flow if `no_grad` is all that is in their way.
 
-def drawn(case: Case, strategy: Strategy, settings: OracleSettings) -> Image:
-    """Returns a few samples to look at."""
-    noise = CanvasNoise(settings.seed, range(PICTURED), dtype=torch.float64)
-    return maker(case, strategy, denoiser_of(case), settings)(noise)
+        It is a decorator of `generate`, and what it decorates can be had as it is.
+        """
+        generate = inspect.unwrap(type(self.strategy).generate)
+        known = self._known(noise)
+        return generate(self.strategy, self.denoiser, self.case.canvas, noise, known=known)
+
+    def drawn(self) -> Image:
+        """Returns a few samples to look at."""
+        return self.make(CanvasNoise(self.settings.seed, range(PICTURED), dtype=torch.float64))
+
+    def evaluations(self) -> Evaluations:
+        """Counts what one canvas asks of the denoiser."""
+        metered = Metered(self.denoiser)
+        noise = CanvasNoise(self.settings.seed, [0], dtype=torch.float64)
+        self.strategy.generate(metered, self.case.canvas, noise, known=self._known(noise))
+        return Evaluations(
+            network_calls=metered.calls,
+            patch_evaluations=metered.patches,
+            pixels_per_pixel=metered.pixels / (self.case.canvas.height * self.case.canvas.width),
+            gradient_passes=metered.gradient_passes,
+        )
+
+    def _known(self, noise: CanvasNoise) -> Known | None:
+        """Returns a true sample of the window in the middle, for every sample of the noise."""
+        if self.true_start is None:
+            return None
+        place = self.true_start
+        eps = noise.draw("true start", 0, (1, place.height, place.width))
+        image = self.case.field.sample(eps)
+        return Known.placed(image, self.case.canvas, top=place.top, left=place.left)
+
+    def _borders(self) -> Borders:
+        """Returns where windows meet, those of growth from the true start if there is one."""
+        borders = self.strategy.borders(self.denoiser, self.case.canvas)
+        if self.true_start is None:
+            return borders
+        rows, columns = self.strategy.axes(self.denoiser, self.case.canvas)
+        painter = torch.full((rows.length, columns.length), -1)
+        place = self.true_start
+        given = torch.zeros_like(painter, dtype=torch.bool)
+        given[place.top :, place.left :][: place.height, : place.width] = True
+        plan = self.strategy.plan(rows, columns, self.case.canvas, given)
+        for number, filling in enumerate(plan):
+            window = (filling.rows[:, None], filling.columns)
+            painter[window] = painter[window].where(filling.known | given[window], number)
+        painter = painter[: self.case.canvas.height, : self.case.canvas.width]
+        return Borders(_changes(painter.mT), _changes(painter))
+
+    def _values(self, made: Outcome) -> tuple[dict[str, float | None], Sampling | None]:
+        """Returns the figures, and what samples add to them."""
+        figures = self._figures()
+        values = {name: figure(made) for name, figure in figures.items()}
+        if made.groups is None:
+            return values, None
+        without = [made.groups.without(group) for group in range(len(made.groups))]
+        errors = {}
+        raw = values["w2"]
+        for name, figure in figures.items():
+            if values[name] is not None:
+                left_out = [figure(moments) for moments in without]
+                values[name], errors[name] = jackknife(values[name], left_out)
+        return values, Sampling(raw, self._floor(made.canvases), errors)
+
+    def _figures(self) -> dict[str, Figure]:
+        """Returns the figures by name, as functions of a mean and a covariance."""
+        canvas, field, borders = self.case.canvas, self.case.field, self.borders
+        true = field.covariance(canvas.height, canvas.width)
+
+        def border_variance(made: Moments) -> float | None:
+            variance = variance_at_borders(made.covariance, canvas, borders)
+            return variance and variance / field.variance
+
+        return {
+            "w2": lambda made: relative_w2(true, made.covariance),
+            "mean_w2": lambda made: (
+                (made.mean - field.mean).square().mean().item() / field.variance
+            ),
+            "seam_correlation": lambda made: correlation_of_neighbours(
+                made.covariance, canvas, borders
+            ),
+            "border_variance": border_variance,
+            "end_variance": lambda made: (
+                variance_at_the_end(made.covariance, canvas) / field.variance
+            ),
+        }
+
+    def _floor(self, samples: int) -> float:
+        """Returns the W2^2 of as many true samples: no estimate comes nearer by itself."""
+        canvas, field = self.case.canvas, self.case.field
+        true = field.covariance(canvas.height, canvas.width)
+        total, batch = torch.zeros_like(true), self.settings.batch_size
+        for first in range(0, samples, batch):
+            noise = BulkNoise(self.settings.seed, first, min(batch, samples - first))
+            eps = noise.draw("floor", 0, (1, canvas.height, canvas.width))
+            values = field.sample(eps).flatten(1) - field.mean
+            total += values.mT @ values
+        return relative_w2(true, total / samples)
 
 
 def true_samples(case: Case, seed: int) -> Image:
     """Returns a few true samples to look at."""
     noise = CanvasNoise(seed, range(PICTURED), dtype=torch.float64)
     return case.field.sample(noise.draw("true", 0, (1, case.canvas.height, case.canvas.width)))
-
-
-def evaluations(case: Case, strategy: Strategy, settings: OracleSettings) -> Evaluations:
-    """Counts what one canvas asks of the denoiser."""
-    metered = Metered(denoiser_of(case))
-    maker(case, strategy, metered, settings)(CanvasNoise(settings.seed, [0], dtype=torch.float64))
-    return Evaluations(
-        network_calls=metered.calls,
-        patch_evaluations=metered.patches,
-        pixels_per_pixel=metered.pixels / (case.canvas.height * case.canvas.width),
-        gradient_passes=metered.gradient_passes,
-    )
 
 
 def case_record(case: Case) -> CaseRecord:
@@ -144,3 +227,9 @@ def case_record(case: Case) -> CaseRecord:
         neighbours=correlation[1].item(),
         correlation=correlation.tolist(),
     )
+
+
+def _changes(painter: torch.Tensor) -> tuple[int, ...]:
+    """Returns the columns that differ from the one before them anywhere."""
+    changed = (painter[:, 1:] != painter[:, :-1]).any(0)
+    return tuple((changed.nonzero()[:, 0] + 1).tolist())

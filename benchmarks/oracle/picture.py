@@ -8,15 +8,18 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from benchmarks.oracle.records import CaseRecord, OracleRow
-from benchmarks.oracle.table import ordered
+from benchmarks.oracle.records import CaseRecord
+from benchmarks.oracle.table import ERROR, W2, ordered, short
 from denoisers.contract import Image
 
-__all__ = ["Strips", "draw"]
+__all__ = ["Strips", "colours", "draw"]
 
 INK, FAINT = "#20242c", "#6e747e"
-CASE_HEIGHT = 3.6  # inches
-SQUARES = 4  # samples of a plane that are shown
+WIDTH, CASE_HEIGHT, DOTS = 13.0, 4.4, 100  # inches, inches, dots an inch
+FONT = 9  # points
+COLUMNS = 3  # of panels with samples
+SQUARES = 2, 4  # samples of a plane that are shown, in so many rows and columns
+LINEAR = 0.01  # differences of correlation up to which the lower panel's scale is linear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,64 +38,106 @@ class Strips:
 def draw(cases: list[Strips], path: Path) -> None:
     """Writes the picture as PNG: a band a field, curves on the left and samples on the right."""
     names = sorted({row.strategy for case in cases for row in case.record.rows})
-    palette = matplotlib.colormaps["tab10"].colors
-    colours = {name: palette[index % len(palette)] for index, name in enumerate(names)}
-    figure = Figure(figsize=(16, CASE_HEIGHT * len(cases)), layout="constrained", dpi=110)
-    bands = figure.subfigures(len(cases), 1, squeeze=False)[:, 0]
-    for band, case in zip(bands, cases, strict=True):
-        band.suptitle(case.record.name + " px", x=0.01, ha="left", color=INK, fontsize=12)
-        left, right = band.subfigures(1, 2, width_ratios=(2, 3))
-        _curves(left.subplots(), case.record, colours)
-        _samples(right, case)
-    figure.savefig(path)
+    palette = colours(names)
+    with matplotlib.rc_context({"font.size": FONT, "axes.edgecolor": FAINT, "text.color": INK}):
+        size = (WIDTH, CASE_HEIGHT * len(cases))
+        figure = Figure(figsize=size, layout="constrained", dpi=DOTS)
+        bands = figure.subfigures(len(cases), 1, squeeze=False)[:, 0]
+        for band, case in zip(bands, cases, strict=True):
+            band.suptitle(f"{case.record.name} px", x=0.01, ha="left", fontsize=FONT + 3)
+            left, right = band.subfigures(1, 2, width_ratios=(2, 3))
+            _curves(left, case.record, palette)
+            _samples(right, case, palette)
+        figure.savefig(path)
 
 
-def _curves(axes: Axes, record: CaseRecord, colours: dict[str, tuple]) -> None:
+def colours(names: list[str]) -> dict[str, tuple[float, ...]]:
+    """Returns a colour for each name, all different."""
+    if len(names) <= 10:
+        return dict(zip(names, matplotlib.colormaps["tab10"].colors, strict=False))
+    # Neighbours in the list lie far apart on the scale.
+    spread = [(place * 0.618034) % 1 for place in range(len(names))]
+    return {name: matplotlib.colormaps["turbo"](x) for name, x in zip(names, spread, strict=True)}
+
+
+def _curves(figure: SubFigure, record: CaseRecord, palette: dict[str, tuple[float, ...]]) -> None:
+    """Draws the correlations, and below them what they lack or have too much of."""
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     distances = range(len(record.correlation))
-    axes.plot(distances, record.correlation, color="black", linewidth=3, label="true field")
+    upper.plot(distances, record.correlation, color="black", linewidth=3.5, label="true field")
+    lower.axhline(0, color="black", linewidth=1.5)
     for row in ordered(record):
-        style = "-" if row.exact else "--"
-        label = f"{row.strategy}  {row.w2:.4f}"
-        axes.plot(distances, row.correlation, style, color=colours[row.strategy], label=label)
-    axes.set_xlabel("distance along a row, in pixels")
-    axes.set_ylabel("correlation")
-    axes.set_xlim(0, len(record.correlation) - 1)
-    axes.axhline(0, color=FAINT, linewidth=0.6)
+        style = {"color": palette[row.strategy], "linestyle": "--" if row.sampling else "-"}
+        error = row.sampling and f" {ERROR} {row.sampling.standard_errors['w2']:.4f}"
+        label = f"{short(row.strategy)}  {row.w2:.4f}{error or ''}"
+        upper.plot(distances, row.correlation, label=label, **style)
+        pairs = zip(row.correlation, record.correlation, strict=True)
+        lower.plot(distances, [made - true for made, true in pairs], **style)
+    lower.set_yscale("symlog", linthresh=LINEAR, linscale=0.5)
+    lower.set_xlabel("distance along a row, in pixels")
+    upper.set_ylabel("correlation")
+    lower.set_ylabel("minus the true one")
+    for axes in (upper, lower):
+        _dressed(axes, len(record.correlation) - 1)
+    upper.legend(
+        fontsize=FONT - 1,
+        title=f"strategy  {W2}" + ("  (dashed: samples)" if _any_sampled(record) else ""),
+        title_fontsize=FONT - 1,
+        alignment="left",
+        loc="upper right",
+        frameon=False,
+        labelspacing=0.25,
+        ncols=1 + len(record.rows) // 12,
+    )
+
+
+def _dressed(axes: Axes, farthest: int) -> None:
+    axes.set_xlim(0, farthest)
     axes.grid(alpha=0.3)
+    axes.tick_params(labelsize=FONT - 1, color=FAINT)
     axes.spines[["top", "right"]].set_visible(False)
-    title = "W2\N{SUPERSCRIPT TWO} (dashed: from samples)"
-    axes.legend(fontsize=8, title=title, title_fontsize=8, loc="upper right", frameon=False)
 
 
-def _samples(figure: SubFigure, case: Strips) -> None:
+def _any_sampled(record: CaseRecord) -> bool:
+    return any(row.sampling for row in record.rows)
+
+
+def _samples(figure: SubFigure, case: Strips, palette: dict[str, tuple[float, ...]]) -> None:
     """Draws true samples first, then those of every strategy, the least biased first."""
-    rows: list[OracleRow] = ordered(case.record)
-    names = ["true", *(row.strategy for row in rows)]
+    rows = [row for row in ordered(case.record) if row.strategy in case.samples]
+    titles = {"true": "true field"} | {row.strategy: short(row.strategy) for row in rows}
     field = case.record.field
     deviation = field["variance"] ** 0.5
-    limits = field["mean"] - 2.5 * deviation, field["mean"] + 2.5 * deviation
-    columns = 3 if case.record.canvas[0] == 1 else len(names)
-    lines = -(-len(names) // columns)
-    panels = figure.subplots(lines, columns, squeeze=False).flatten()
+    lines = -(-len(titles) // COLUMNS)
+    panels = figure.subplots(lines, COLUMNS, squeeze=False).flatten()
     for panel in panels:
         panel.set_axis_off()
-    for panel, name in zip(panels, names, strict=False):
-        picture = _picture(case.samples[name])
+    for panel, (name, title) in zip(panels, titles.items(), strict=False):
         panel.imshow(
-            picture,
+            _picture(case.samples[name]).numpy(),
             cmap="RdBu_r",
-            vmin=limits[0],
-            vmax=limits[1],
+            vmin=field["mean"] - 2.5 * deviation,
+            vmax=field["mean"] + 2.5 * deviation,
             aspect="auto" if case.record.canvas[0] == 1 else "equal",
             interpolation="nearest",
         )
-        panel.set_title(name if name != "true" else "true field", fontsize=8, color=INK, pad=3)
+        panel.set_title(title, fontsize=FONT, pad=3, loc="left")
+        # The colour of its curves, as a line below the name.
+        panel.plot(
+            [0, 1],
+            [1, 1],
+            color=palette.get(name, "black"),
+            linewidth=3,
+            clip_on=False,
+            transform=panel.transAxes,
+        )
 
 
 def _picture(samples: Image) -> torch.Tensor:
-    """Returns samples of a line one under the other, those of a plane in a column with gaps."""
+    """Returns samples of a line one under the other, those of a plane side by side with gaps."""
     if samples.shape[-2] == 1:
         return samples[:, 0, 0]
-    shown = samples[:SQUARES, 0]
-    gap = torch.full((len(shown), 1, shown.shape[-1]), torch.nan, dtype=shown.dtype)
-    return torch.cat([shown, gap], dim=1).flatten(0, 1)[:-1]
+    rows, columns = SQUARES
+    padded = torch.nn.functional.pad(samples[: rows * columns, 0], (0, 1, 0, 1), value=torch.nan)
+    lines = [torch.cat([*line], dim=-1) for line in padded.unflatten(0, SQUARES)]
+    return torch.cat(lines)[:-1, :-1]

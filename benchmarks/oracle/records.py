@@ -1,12 +1,14 @@
-"""What a run of the oracle leaves behind, as JSON."""
+"""What a run of the oracle leaves behind: every figure with what made it, as JSON."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.oracle.probe import Method
 from benchmarks.records import write_json
 
-__all__ = ["CaseRecord", "Evaluations", "OracleResults", "OracleRow"]
+__all__ = ["CaseRecord", "Evaluations", "OracleResults", "OracleRow", "Place", "Sampling"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,36 +29,74 @@ class Evaluations:
 
 
 @dataclasses.dataclass(frozen=True)
+class Place:
+    """A rectangle of the canvas, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """What is to be known of figures that were estimated from samples.
+
+    Args:
+        w2: The W2^2 of the samples themselves, as it is without any correction.
+        floor: That of as many samples of the true field.
+        standard_errors: One for each figure, by its name.
+    """
+
+    w2: float
+    floor: float
+    standard_errors: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
 class OracleRow:
     """A strategy's figures on one field.
 
     Args:
         strategy: Short name, or dotted path.
         settings: Every setting of the strategy, its solver's included.
-        exact: Whether the figures are exact, not estimated from samples.
-        canvases: Unit vectors that were pushed through, or samples.
-        w2: Relative squared 2-Wasserstein distance to the true field, per pixel.
-        floor: The same for as many true samples; None where figures are exact.
-        mean_error: Root mean square error of the mean, in standard deviations of the field.
+        steps: Steps down the ladder of levels.
+        true_start: Where it was given a true sample to go on from; None if nowhere.
+        border_rows: Rows above which its windows meet.
+        border_columns: Columns before which its windows meet.
+        method: How canvases were probed: `unit vectors` and `gradient` are exact, `samples` not.
+        canvases: Unit vectors, or pixels whose gradient was taken, or samples.
+        numbers: Random numbers that one canvas draws.
+        nonlinearity: How far canvases are from affine in these, over their own size.
+        w2: Relative squared 2-Wasserstein distance to the true field, per pixel. From samples it is
+            corrected for their number, by the jackknife, and so are the other figures.
+        mean_w2: What the error of the mean would add to that: its square over the field's variance.
         seam_correlation: Correlation of neighbours across window borders.
         border_variance: Variance next to window borders, over the field's.
         end_variance: Variance of the last column, over the field's.
         correlation: Correlation of two pixels of a row, by distance.
+        sampling: What samples add to that; None where figures are exact.
         evaluations: What one canvas asks of the denoiser.
         seconds: Time all this took.
     """
 
     strategy: str
     settings: dict[str, Any]
-    exact: bool
+    steps: int
+    true_start: Place | None
+    border_rows: list[int]
+    border_columns: list[int]
+    method: Method
     canvases: int
+    numbers: int
+    nonlinearity: float
     w2: float
-    floor: float | None
-    mean_error: float
+    mean_w2: float
     seam_correlation: float | None
     border_variance: float | None
     end_variance: float
     correlation: list[float]
+    sampling: Sampling | None
     evaluations: Evaluations
     seconds: float
 
@@ -71,7 +111,7 @@ class CaseRecord:
         canvas: Height and width, in pixels.
         window: Height and width of the windows, in pixels.
         overlap: What neighbouring windows share, in pixels.
-        neighbours: True correlation of neighbours.
+        neighbours: True correlation of neighbours along a row.
         correlation: True correlation of two pixels of a row, by distance.
         rows: One for each finished strategy.
         failures: Why a strategy has no row, by its name.
@@ -96,7 +136,7 @@ class OracleResults:
         created: When it was begun, ISO 8601, UTC.
         command: The command that makes it again.
         settings: Every setting, defaults included.
-        environment: Device, threads, library versions, commit.
+        environment: Device, threads, library versions, commit, hashes of the code.
         cases: The fields.
     """
 
@@ -104,8 +144,31 @@ class OracleResults:
     command: str
     settings: dict[str, Any]
     environment: dict[str, Any]
-    cases: list[CaseRecord] = dataclasses.field(default_factory=list)
+    cases: list[CaseRecord]
 
-    def write(self, folder: Path) -> None:
-        """Writes `oracle.json`; a reader never sees half a file."""
-        write_json(folder / "oracle.json", dataclasses.asdict(self))
+    def write(self, path: Path) -> None:
+        """Writes the run as JSON; a reader never sees half a file."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "OracleResults":
+        """Reads what `write` wrote."""
+        content = json.loads(path.read_text())
+        return cls(**content | {"cases": [_case_from(case) for case in content["cases"]]})
+
+
+def _case_from(content: dict[str, Any]) -> CaseRecord:
+    sizes = {name: tuple(content[name]) for name in ("canvas", "window")}
+    return CaseRecord(**content | sizes | {"rows": [_row_from(row) for row in content["rows"]]})
+
+
+def _row_from(content: dict[str, Any]) -> OracleRow:
+    start, sampling = content["true_start"], content["sampling"]
+    return OracleRow(
+        **content
+        | {
+            "true_start": start and Place(**start),
+            "sampling": sampling and Sampling(**sampling),
+            "evaluations": Evaluations(**content["evaluations"]),
+        }
+    )

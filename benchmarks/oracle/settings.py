@@ -1,6 +1,8 @@
 """Every setting of the oracle, with its unit and its default."""
 
 import dataclasses
+import difflib
+from collections import Counter
 from pathlib import Path
 
 from denoisers.gaussian import Covariance, GaussianField
@@ -32,6 +34,23 @@ class Case:
     overlap: int
 
 
+def _several(length: float | tuple[float, ...]) -> tuple[float, ...]:
+    return length if isinstance(length, tuple) else (length,)
+
+
+def _refuse_windows(name: str, window: int, overlap: int, **sides: int) -> None:
+    """Refuses windows that do not fit a canvas, or overlap by more than half."""
+    for side, length in sides.items():
+        if not 2 <= window <= length:
+            raise ValueError(
+                f"{name}.window must be in [2, {name}.{side}], got {window} for {side}={length}."
+            )
+    if not 0 < overlap <= window // 2:
+        raise ValueError(
+            f"{name}.overlap must be in (0, {name}.window / 2], got {overlap} for window={window}."
+        )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Line:
     """A one-dimensional field: canvases one pixel high.
@@ -41,14 +60,17 @@ class Line:
         window: Pixels of a window.
         overlap: Pixels that neighbouring windows share.
         covariance: Family of the field's covariance.
-        length: Its correlation lengths, in pixels: one field each.
+        length: Its correlation length, in pixels, or several, with a field for each.
     """
 
     width: int = 96
     window: int = 16
     overlap: int = 8
     covariance: Covariance = "exponential"
-    length: tuple[float, ...] = (4.0, 16.0)
+    length: float | tuple[float, ...] = (4.0, 16.0)
+
+    def __post_init__(self) -> None:
+        _refuse_windows("line", self.window, self.overlap, width=self.width)
 
     def cases(self, mean: float, variance: float) -> list[Case]:
         """Returns one case for each length."""
@@ -66,7 +88,7 @@ class Line:
                 window=(1, self.window),
                 overlap=self.overlap,
             )
-            for length in self.length
+            for length in _several(self.length)
         ]
 
 
@@ -80,7 +102,7 @@ class Plane:
         window: Side of a window, in pixels.
         overlap: Pixels that neighbouring windows share.
         covariance: Family of the field's covariance along either axis.
-        length: Its correlation lengths, in pixels: one field each.
+        length: Its correlation length, in pixels, or several, with a field for each.
     """
 
     height: int = 20
@@ -88,7 +110,10 @@ class Plane:
     window: int = 8
     overlap: int = 4
     covariance: Covariance = "exponential"
-    length: tuple[float, ...] = (2.0,)
+    length: float | tuple[float, ...] = 2.0
+
+    def __post_init__(self) -> None:
+        _refuse_windows("plane", self.window, self.overlap, height=self.height, width=self.width)
 
     def cases(self, mean: float, variance: float) -> list[Case]:
         """Returns one case for each length."""
@@ -107,7 +132,7 @@ class Plane:
                 window=(self.window, self.window),
                 overlap=self.overlap,
             )
-            for length in self.length
+            for length in _several(self.length)
         ]
 
 
@@ -130,9 +155,9 @@ class OracleSettings:
             those of the solver.
         true_start: Whether these strategies are given a true sample of the window in the middle,
             so that what is measured is how they go on from there.
-        samples: Canvases of a strategy that is not linear, or whose exact answer takes more
-            canvases than that.
-        batch_size: Canvases made at a time.
+        samples: Canvases of a strategy whose exact answer cannot be had, since it is not affine in
+            its noise, or since that takes too much; and most unit vectors.
+        batch_size: Canvases made at a time. Other sizes make other samples.
         seed: Seeds all noise.
         results: Folder of the runs; each gets a folder of its own in there.
         name: Name of the run.
@@ -147,25 +172,40 @@ class OracleSettings:
     solver: Solver = DEFAULT_SOLVER
     sequential_steps: int | None = 40
     true_start: bool = True
-    samples: int = 20000
-    batch_size: int = 20000
+    samples: int = 10000
+    batch_size: int = 1000
     seed: int = 0
     results: Path = Path("results")
     name: str = "oracle"
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.fields.split(",")) - set(FIELDS))
-        if unknown:
-            raise ValueError(
-                f"fields must be line, plane, or both with a comma between, got {unknown[0]!r}."
-            )
-        for name in ("samples", "batch_size"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}.")
-        if not self.cases():
-            raise ValueError("there must be at least one correlation length, got none.")
+        for field in self.fields.split(","):
+            if field not in FIELDS:
+                near = difflib.get_close_matches(field, FIELDS, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                raise ValueError(
+                    f"fields must be line, plane, or both with a comma between, got {field!r}{hint}"
+                )
+        for name, least in (("samples", 2), ("batch_size", 1), ("sequential_steps", 2)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}.")
+        self.cases()
 
     def cases(self) -> list[Case]:
-        """Returns every field that is asked for."""
-        chosen = [getattr(self, name) for name in FIELDS if name in self.fields.split(",")]
-        return [case for field in chosen for case in field.cases(self.mean, self.variance)]
+        """Returns every field that is asked for.
+
+        Raises:
+            ValueError: If there is none, or one twice, or one that cannot be.
+        """
+        cases = []
+        for name in FIELDS:
+            if name in self.fields.split(","):
+                found = getattr(self, name).cases(self.mean, self.variance)
+                if not found:
+                    raise ValueError(f"{name}.length must have at least one length, got none.")
+                cases += found
+        twice = [name for name, count in Counter(case.name for case in cases).items() if count > 1]
+        if twice:
+            raise ValueError(f"lengths must differ, got this field twice: {twice[0]}.")
+        return cases
