@@ -113,8 +113,7 @@ class SequentialStrategy(Strategy):
             windows = WindowNoise(noise, [f"window {filling.number}" for filling in turn])
             estimate = conditioned(denoiser, repeated(context, len(turn)))
             painting.paint(turn, self.fill(estimate, painting.cut(turn), windows))
-        image = painting.image[..., : canvas.height, : canvas.width]
-        return image if known is None else known.pasted(image)
+        return painting.image[..., : canvas.height, : canvas.width]
 
     def axes(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[Axis, Axis]:
         """Returns the windows down and along the canvas.

@@ -14,12 +14,13 @@ from benchmarks.run import main
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from strategies.catalogue import names
 from strategies.naive import Naive
 
 STEPS = 3
 EVALUATIONS = 2 * STEPS - 1  # Heun, whose last step is an Euler step
 SIDE, WIDTH = 16, 96
-NAMES = ["diffcollage", "direct", "multidiffusion", "naive"]
+NAMES = names()
 behaviour = {"raise": None, "batches": 0}
 
 
@@ -92,15 +93,23 @@ def test_a_run_leaves_a_row_for_every_strategy_and_everything_that_made_it(argum
 def test_costs_are_the_closed_forms(arguments, tmp_path):
     main(arguments)
     costs = {row.strategy: row.cost for row in results_in(folders(tmp_path)[0]).rows}
-    # 6 tiles; 11 windows that overlap by half, 10 overlaps of half a window.
+    # 6 tiles; 11 windows that overlap by half, 10 overlaps of half a window; from the middle
+    # outwards 6 turns of these windows, from the left 11.
     calls = {"naive": 1, "direct": 1, "multidiffusion": 1, "diffcollage": 2}
     windows = {"naive": 6, "direct": 1, "multidiffusion": 11, "diffcollage": 21}
-    pixels = {"naive": 1.0, "direct": 1.0, "multidiffusion": 11 / 6, "diffcollage": 16 / 6}
+    pixels = {"naive": 6, "direct": 6, "multidiffusion": 11, "diffcollage": 16}
+    evaluations = dict.fromkeys(NAMES, EVALUATIONS)
+    for name in ("async_patch", "reconstruction", "replacement", "lshape_repaint"):
+        calls[name], windows[name], pixels[name] = 6, 11, 11
+    # 3 levels of which the upper two are left behind 5 times: 3 + 2 * 4 steps of 2, less the last.
+    calls["lshape_repaint"], evaluations["lshape_repaint"] = 11, 2 * (3 + 2 * 4) - 1
+    assert set(calls) == set(NAMES)
     for name, cost in costs.items():
-        assert cost.network_calls == calls[name] * EVALUATIONS
-        assert cost.patch_evaluations == windows[name] * EVALUATIONS
-        assert cost.pixels_per_pixel == pytest.approx(pixels[name] * EVALUATIONS)
-        assert cost.gradient_passes == 0
+        assert cost.network_calls == calls[name] * evaluations[name]
+        assert cost.patch_evaluations == windows[name] * evaluations[name]
+        assert cost.pixels_per_pixel == pytest.approx(pixels[name] / 6 * evaluations[name])
+        # The first window knows nothing yet.
+        assert cost.gradient_passes == (5 * EVALUATIONS if name == "reconstruction" else 0)
         assert 0 < cost.network_share <= 1
         assert cost.latency.median > 0
 
