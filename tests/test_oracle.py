@@ -155,7 +155,7 @@ def test_parallel_strategies_on_a_plane_are_those_of_the_table(strategy, length,
 
 
 def test_samples_are_corrected_to_what_is_exact(monkeypatch):
-    settings = ["line.width=48", "sequential_steps=20", "samples=1000"]
+    settings = ["line.width=48", "sequential_steps=20", "samples=1000", "batch_size=300", "mean=2"]
     exact = line("replacement", 4, *settings).measured()
     # Nothing is affine any more.
     monkeypatch.setattr("benchmarks.oracle.probe.TOLERANCE", 0.0)
@@ -163,6 +163,8 @@ def test_samples_are_corrected_to_what_is_exact(monkeypatch):
     errors = row.sampling.standard_errors
     assert (exact.method, row.method) == ("unit vectors", "samples")
     assert row.sampling.w2 > exact.w2 + 2 * errors["w2"]
+    # What is taken off is about what true samples are from their own field.
+    assert row.sampling.floor == pytest.approx(row.sampling.w2 - row.w2, rel=0.5)
     for name in ("w2", "mean_w2", "seam_correlation", "border_variance", "end_variance"):
         assert getattr(row, name) == pytest.approx(getattr(exact, name), abs=5 * errors[name]), name
     assert 0 < errors["w2"] < 0.005
