@@ -10,7 +10,7 @@ from rich.text import Text
 
 from benchmarks.oracle.records import CaseRecord, OracleResults, OracleRow
 
-__all__ = ["case_table", "document", "notes", "ordered", "short"]
+__all__ = ["case_table", "document", "error_of", "notes", "ordered", "short"]
 
 ABSENT = "\N{EN DASH}"
 W2 = "W2\N{SUPERSCRIPT TWO}"
@@ -89,7 +89,7 @@ def columns(record: CaseRecord) -> list[Column]:
         Column(W2, "", lambda row: _figure(row.w2)),
     ]
     if any(row.sampling for row in record.rows):
-        found += [Column(ERROR, "", _error), Column("sampled", "(floor)", _sampled)]
+        found += [Column(ERROR, "", error_of), Column("sampled", "(floor)", _sampled)]
     if any(map(_misses_the_mean, record.rows)):
         found.append(Column(W2, "of mean", lambda row: _figure(row.mean_w2)))
     return [
@@ -222,7 +222,8 @@ def _figure(value: float | None, digits: int = 4) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def _error(row: OracleRow) -> str:
+def error_of(row: OracleRow) -> str:
+    """Returns the standard error of a row's W2^2; `exact` where there is none."""
     if row.sampling is None:
         return "exact"
     error = row.sampling.standard_errors["w2"]
