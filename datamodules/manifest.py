@@ -7,16 +7,17 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageOps
 from rich.console import Console
 from rich.progress import track
+from typing_extensions import override
 
 from datamodules.patches import Split
 
@@ -27,14 +28,66 @@ EXTENSIONS = frozenset(
 SCAN_THREADS = 4
 
 
+@runtime_checkable
+class Resize(Protocol):
+    """How large an image becomes before crops are taken."""
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Returns (height, width) after resizing, in pixels."""
+        ...
+
+    def larger(self, growth: float) -> "Resize":
+        """Returns the next round setting that makes images `growth` times as large."""
+        ...
+
+
+@dataclass(frozen=True)
+class ByFactor(Resize):
+    """Both sides times `scale`."""
+
+    scale: float
+
+    @override
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        return scaled(height, self.scale), scaled(width, self.scale)
+
+    @override
+    def larger(self, growth: float) -> "ByFactor":
+        return ByFactor(math.ceil(1000 * self.scale * growth) / 1000)
+
+    @override
+    def __str__(self) -> str:
+        return f"scale={self.scale:g}"
+
+
+@dataclass(frozen=True)
+class ToShorterSide(Resize):
+    """The shorter side becomes `side` px, the longer one in proportion; nothing is enlarged."""
+
+    side: int
+
+    @override
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        factor = min(1.0, self.side / min(height, width))
+        return scaled(height, factor), scaled(width, factor)
+
+    @override
+    def larger(self, growth: float) -> "ToShorterSide":
+        return ToShorterSide(math.ceil(self.side * growth))
+
+    @override
+    def __str__(self) -> str:
+        return f"side={self.side}"
+
+
 @dataclass(frozen=True)
 class Photo:
     """A usable image.
 
     Args:
         path: Where it lies below the root, with forward slashes.
-        height: In pixels, upright and after scaling.
-        width: In pixels, upright and after scaling.
+        height: In pixels, upright and after resizing.
+        width: In pixels, upright and after resizing.
         split: The one split that shows it.
         sha256: Of the file's bytes.
     """
@@ -58,7 +111,7 @@ class Skipped:
     """
 
     path: str
-    kind: Literal["unreadable", "too small"]
+    kind: Literal["unreadable", "too small", "filtered out"]
     reason: str
     sha256: str
 
@@ -69,7 +122,7 @@ class Manifest:
 
     Args:
         root: Name of the folder, not where it lies.
-        scale: Factor on both sides of every image.
+        resize: What size the images are brought to.
         seed: Seeds the split.
         content: sha256 over the relative paths and the bytes of all files, skipped ones too.
         photos: What can be used.
@@ -77,7 +130,7 @@ class Manifest:
     """
 
     root: str
-    scale: float
+    resize: Resize
     seed: int
     content: str
     photos: tuple[Photo, ...]
@@ -91,24 +144,25 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, counts included, as JSON has it."""
-        return asdict(self) | {"counts": self.counts}
+        plain = asdict(self)
+        return {"root": plain.pop("root")} | plain.pop("resize") | plain | {"counts": self.counts}
 
 
 def scan(
-    root: Path, *, scale: float, smallest: int, holdout: float, val_share: float, seed: int
+    root: Path, *, resize: Resize, smallest: int, holdout: float, val_share: float, seed: int
 ) -> Manifest:
     """Decodes every image below `root` and says what can be used.
 
     All readable files are split, too small ones included, so that the split changes with neither
-    `scale` nor `smallest`: what is held out at one scale is held out at every other. Warns of
+    `resize` nor `smallest`: what is held out at one scale is held out at every other. Warns of
     each file that is skipped, and once of how many there were.
 
     Raises:
         FileNotFoundError: If `root` is missing or holds no image.
         ValueError: If `root` is a file, or a split would have no image.
     """
-    files = list(_examined(root, image_paths(root), scale))
-    skipped = tuple(_skipped(files, scale, smallest))
+    files = list(_examined(root, image_paths(root), resize))
+    skipped = tuple(_skipped(files, resize, smallest))
     _warn_of(skipped, len(files))
     readable = [file for file in files if not file.problem]
     splits = split_by_file(
@@ -119,17 +173,22 @@ def scan(
         for file in readable
         if min(file.height, file.width) >= smallest
     )
-    content = "".join(f"{file.path}\0{file.sha256}\n" for file in files)
     manifest = Manifest(
         root=root.resolve().name,
-        scale=scale,
+        resize=resize,
         seed=seed,
-        content=hashlib.sha256(os.fsencode(content)).hexdigest(),
+        content=content_hash((file.path, file.sha256) for file in files),
         photos=photos,
         skipped=skipped,
     )
-    _refuse_empty_splits(manifest)
+    refuse_empty_splits(manifest)
     return manifest
+
+
+def content_hash(files: Iterable[tuple[str, str]]) -> str:
+    """sha256 over relative paths and the sha256 of what they hold, in the order given."""
+    listing = "".join(f"{path}\0{sha256}\n" for path, sha256 in files)
+    return hashlib.sha256(os.fsencode(listing)).hexdigest()
 
 
 def image_paths(root: Path) -> list[str]:
@@ -232,7 +291,7 @@ class _File:
     problem: str = ""
 
 
-def _examined(root: Path, paths: list[str], scale: float) -> Iterator[_File]:
+def _examined(root: Path, paths: list[str], resize: Resize) -> Iterator[_File]:
     """Decodes the files, several at a time (decoders release the interpreter lock)."""
 
     def examine(path: str) -> _File:
@@ -243,7 +302,7 @@ def _examined(root: Path, paths: list[str], scale: float) -> Iterator[_File]:
             width, height = decode(data).size
         except Exception as error:  # decoders raise anything at all on damaged files
             return _File(path, digest, problem=_brief(error))
-        return _File(path, digest, scaled(height, scale), scaled(width, scale))
+        return _File(path, digest, *resize.size(height, width))
 
     with ThreadPoolExecutor(SCAN_THREADS) as pool:
         yield from track(
@@ -256,13 +315,13 @@ def _examined(root: Path, paths: list[str], scale: float) -> Iterator[_File]:
         )
 
 
-def _skipped(files: list[_File], scale: float, smallest: int) -> Iterator[Skipped]:
+def _skipped(files: list[_File], resize: Resize, smallest: int) -> Iterator[Skipped]:
     for file in files:
         if file.problem:
             yield Skipped(file.path, "unreadable", file.problem, file.sha256)
         elif min(file.height, file.width) < smallest:
-            size = f"{file.height}x{file.width} px (height x width) at scale={scale:g}"
-            reason = f"{size}, less than a patch of {smallest} px"
+            size = f"{file.height}x{file.width} px (height x width) at {resize}"
+            reason = f"{size}, less than {smallest} px"
             yield Skipped(file.path, "too small", reason, file.sha256)
 
 
@@ -284,12 +343,17 @@ def _warn_of(skipped: tuple[Skipped, ...], total: int) -> None:
         warnings.warn(f"skipped {len(skipped)} of {total} images: {counted}.", stacklevel=4)
 
 
-def _refuse_empty_splits(manifest: Manifest) -> None:
+def refuse_empty_splits(manifest: Manifest) -> None:
+    """Refuses a manifest that leaves a split without an image.
+
+    Raises:
+        ValueError: If `train`, `val` or `test` has none.
+    """
     empty = [split for split in get_args(Split) if not manifest.counts[split]]
     if empty:
         raise ValueError(
             f"train, val and test need at least one image each, but none is left for "
             f"{' and '.join(empty)}: of {len(manifest.photos) + len(manifest.skipped)} found, "
             f"{len(manifest.skipped)} were skipped; remove or repair those, add images, or "
-            f"raise scale={manifest.scale:g}."
+            f"raise {manifest.resize}."
         )

@@ -3,22 +3,129 @@
 import json
 import math
 from collections import OrderedDict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from warnings import warn
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 from typing_extensions import override
 
-from datamodules.manifest import Manifest, Photo, decode, hashed, scaled, scan
+from datamodules.manifest import ByFactor, Manifest, Photo, decode, hashed, scan
 from datamodules.patches import Crop, PatchData, Split
 
 __all__ = ["Photos"]
 
 
-class Photos(PatchData):
+class PhotoCrops(PatchData):
+    """Crops of the images that a manifest lists: what `Photos` and data sets of files share.
+
+    Successive crops of a split visit every image that is large enough once, in random order, then
+    again. A subclass lists its images with `_list`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        flip: bool,
+        cache_mib: int,
+        patch_size: int,
+        batch_size: int,
+        patches_per_epoch: int,
+        val_patches: int,
+        num_workers: int,
+        seed: int,
+    ) -> None:
+        super().__init__(patch_size, batch_size, patches_per_epoch, val_patches, num_workers, seed)
+        if cache_mib < 0:
+            raise ValueError(f"cache_mib must be at least 0, got {cache_mib}.")
+        self.root = Path(root).expanduser()
+        self.flip = flip
+        self.cache_mib = cache_mib
+        self._cache = _ImageCache(cache_mib * 2**20)
+        self._usable: dict[tuple[Split, int, int], list[Photo]] = {}
+        self._rounds: dict[tuple[Split, int, int], tuple[int, list[Photo]]] = {}
+
+    def _list(self, manifest: Manifest) -> None:
+        """Says which images there are; a constructor does so last."""
+        self._manifest = manifest
+
+    @property
+    def manifest(self) -> Manifest:
+        """Which files there are, how large, in which split, and which were skipped."""
+        return self._manifest
+
+    @override
+    def write_manifest(self, path: Path) -> None:
+        """Writes every file with its size and split, the skipped ones, and counts, as JSON."""
+        path.write_text(json.dumps(self.manifest.as_dict(), indent=2) + "\n")
+
+    @property
+    @override
+    def description(self) -> dict[str, Any]:
+        return super().description | {
+            "root": self.manifest.root,
+            **asdict(self.manifest.resize),
+            "images": self.manifest.counts,
+            "content": self.manifest.content,
+        }
+
+    @override
+    def crop(self, split: Split, index: int, height: int, width: int) -> Crop:
+        photo = self._photo(split, index, height, width)
+        bits = hashed("crop", self.seed, split, index, height, width)
+        mirror = self.flip and split == "train"
+        return cut(self._pixels(photo), bits, height, width, mirror=mirror)
+
+    def _photo(self, split: Split, index: int, height: int, width: int) -> Photo:
+        """Image of crop `index`: place `index % n` of round `index // n` through all n images.
+
+        The order of the last round is remembered, since indices mostly ascend.
+        """
+        size = (split, height, width)
+        if size not in self._usable:
+            self._usable[size] = self._large_enough(split, height, width)
+        number, place = divmod(index, len(self._usable[size]))
+        if self._rounds.get(size, (None,))[0] != number:
+            order = sorted(
+                self._usable[size],
+                key=lambda photo: hashed("round", self.seed, split, number, photo.path),
+            )
+            self._rounds[size] = (number, order)
+        return self._rounds[size][1][place]
+
+    def _large_enough(self, split: Split, height: int, width: int) -> list[Photo]:
+        photos = [photo for photo in self.manifest.photos if photo.split == split]
+        usable = [photo for photo in photos if photo.height >= height and photo.width >= width]
+        if usable:
+            return usable
+        nearest = min(photos, key=lambda photo: max(height / photo.height, width / photo.width))
+        # A side of n pixels may have been rounded up from n - 1/2.
+        growth = max(height / (nearest.height - 0.5), width / (nearest.width - 0.5))
+        resize = self.manifest.resize
+        raise ValueError(
+            f"a crop of {height}x{width} px (height x width) fits into none of the {len(photos)} "
+            f"{split} images: the largest for that shape is {nearest.height}x{nearest.width} px "
+            f"at {resize}; ask for a smaller canvas, or set {resize.larger(growth)}."
+        )
+
+    def _pixels(self, photo: Photo) -> Crop:
+        pixels = self._cache.get(photo.path)
+        if pixels is None:
+            image = decode(self._read(photo))
+            pixels = as_crop(resized(image, photo.height, photo.width))
+            self._cache.put(photo.path, pixels)
+        return pixels
+
+    def _read(self, photo: Photo) -> bytes:
+        return (self.root / photo.path).read_bytes()
+
+
+class Photos(PhotoCrops):
     """Any folder of images, with its subfolders.
 
     Every file is decoded once at the start; damaged and too small ones are skipped with a warning.
@@ -55,105 +162,32 @@ class Photos(PatchData):
         num_workers: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(patch_size, batch_size, patches_per_epoch, val_patches, num_workers, seed)
+        super().__init__(
+            root,
+            flip,
+            cache_mib,
+            patch_size,
+            batch_size,
+            patches_per_epoch,
+            val_patches,
+            num_workers,
+            seed,
+        )
         if not 0 < scale < math.inf:
             raise ValueError(f"scale must be a finite number above 0, got {scale}.")
-        if not (holdout > 0 and val_share > 0 and holdout + val_share < 1):
-            raise ValueError(
-                "holdout and val_share must be above 0 and leave something to train on, "
-                f"got {holdout} and {val_share}."
-            )
-        if cache_mib < 0:
-            raise ValueError(f"cache_mib must be at least 0, got {cache_mib}.")
-        self.root = Path(root).expanduser()
+        check_shares(holdout, val_share)
         self.scale = scale
-        self.flip = flip
-        self.cache_mib = cache_mib
-        self._manifest = scan(
-            self.root,
-            scale=scale,
-            smallest=patch_size,
-            holdout=holdout,
-            val_share=val_share,
-            seed=seed,
+        self._list(
+            scan(
+                self.root,
+                resize=ByFactor(scale),
+                smallest=patch_size,
+                holdout=holdout,
+                val_share=val_share,
+                seed=seed,
+            )
         )
         self._warn_if_cache_is_small()
-        self._cache = _ImageCache(cache_mib * 2**20)
-        self._usable: dict[tuple[Split, int, int], list[Photo]] = {}
-        self._rounds: dict[tuple[Split, int, int], tuple[int, list[Photo]]] = {}
-
-    @property
-    def manifest(self) -> Manifest:
-        """Which files there are, how large, in which split, and which were skipped."""
-        return self._manifest
-
-    @override
-    def write_manifest(self, path: Path) -> None:
-        """Writes every file with its size and split, the skipped ones, and counts, as JSON."""
-        path.write_text(json.dumps(self.manifest.as_dict(), indent=2) + "\n")
-
-    @property
-    @override
-    def description(self) -> dict[str, Any]:
-        return super().description | {
-            "root": self.manifest.root,
-            "scale": self.scale,
-            "images": self.manifest.counts,
-            "content": self.manifest.content,
-        }
-
-    @override
-    def crop(self, split: Split, index: int, height: int, width: int) -> Crop:
-        photo = self._photo(split, index, height, width)
-        bits = hashed("crop", self.seed, split, index, height, width)
-        bits, mirrored = divmod(bits, 2)
-        bits, top = divmod(bits, photo.height - height + 1)
-        bits, left = divmod(bits, photo.width - width + 1)
-        pixels = self._pixels(photo)[:, top : top + height, left : left + width]
-        return pixels.flip(-1) if self.flip and mirrored and split == "train" else pixels.clone()
-
-    def _photo(self, split: Split, index: int, height: int, width: int) -> Photo:
-        """Image of crop `index`: place `index % n` of round `index // n` through all n images.
-
-        The order of the last round is remembered, since indices mostly ascend.
-        """
-        size = (split, height, width)
-        if size not in self._usable:
-            self._usable[size] = self._large_enough(split, height, width)
-        number, place = divmod(index, len(self._usable[size]))
-        if self._rounds.get(size, (None,))[0] != number:
-            order = sorted(
-                self._usable[size],
-                key=lambda photo: hashed("round", self.seed, split, number, photo.path),
-            )
-            self._rounds[size] = (number, order)
-        return self._rounds[size][1][place]
-
-    def _large_enough(self, split: Split, height: int, width: int) -> list[Photo]:
-        photos = [photo for photo in self.manifest.photos if photo.split == split]
-        usable = [photo for photo in photos if photo.height >= height and photo.width >= width]
-        if usable:
-            return usable
-        nearest = min(photos, key=lambda photo: max(height / photo.height, width / photo.width))
-        # A side of n pixels may have been rounded up from n - 1/2.
-        growth = max(height / (nearest.height - 0.5), width / (nearest.width - 0.5))
-        enough = math.ceil(1000 * self.scale * growth) / 1000
-        raise ValueError(
-            f"a crop of {height}x{width} px (height x width) fits into none of the {len(photos)} "
-            f"{split} images: the largest for that shape is {nearest.height}x{nearest.width} px "
-            f"at scale={self.scale:g}; ask for a smaller canvas, or set scale={enough}."
-        )
-
-    def _pixels(self, photo: Photo) -> Crop:
-        pixels = self._cache.get(photo.path)
-        if pixels is None:
-            image = decode((self.root / photo.path).read_bytes())
-            size = (scaled(image.width, self.scale), scaled(image.height, self.scale))
-            if size != image.size:
-                image = image.resize(size, Image.Resampling.LANCZOS)
-            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-            self._cache.put(photo.path, pixels)
-        return pixels
 
     def _warn_if_cache_is_small(self) -> None:
         """Warns if training would decode files over and over: reuse comes after a whole round."""
@@ -166,6 +200,41 @@ class Photos(PatchData):
                 f"set cache_mib={needed} or lower scale.",
                 stacklevel=3,
             )
+
+
+def check_shares(holdout: float, val_share: float) -> None:
+    """Refuses shares of the files that leave a split empty.
+
+    Raises:
+        ValueError: If a share is not above 0, or both together are not below 1.
+    """
+    if not (holdout > 0 and val_share > 0 and holdout + val_share < 1):
+        raise ValueError(
+            "holdout and val_share must be above 0 and leave something to train on, "
+            f"got {holdout} and {val_share}."
+        )
+
+
+def resized(image: Image.Image, height: int, width: int) -> Image.Image:
+    """An image at another size, by Lanczos; as it is if it has that size."""
+    size = (width, height)
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def as_crop(image: Image.Image) -> Crop:
+    """The pixels of an RGB image, channels first."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def cut(
+    pixels: UInt8[Tensor, "3 rows columns"], bits: int, height: int, width: int, *, mirror: bool
+) -> Crop:
+    """A crop at a place that `bits` choose; with `mirror`, half of them left to right."""
+    bits, mirrored = divmod(bits, 2)
+    bits, top = divmod(bits, pixels.shape[1] - height + 1)
+    bits, left = divmod(bits, pixels.shape[2] - width + 1)
+    crop = pixels[:, top : top + height, left : left + width]
+    return crop.flip(-1) if mirror and mirrored else crop.clone()
 
 
 class _ImageCache:
