@@ -1,11 +1,10 @@
 """What a strategy costs: counted at the one place that every evaluation passes, the denoiser."""
 
-import contextlib
 import functools
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,16 @@ import torch
 
 from denoisers.contract import Image, PatchDenoiser, Sigma
 
-__all__ = ["Metered", "memory_source", "peak_memory_mib", "reset_peak_memory", "synchronize"]
+__all__ = [
+    "Clock",
+    "Metered",
+    "memory_source",
+    "peak_memory_mib",
+    "reset_peak_memory",
+    "synchronize",
+]
+
+Clock = Callable[[], float]
 
 CLEAR_REFS = Path("/proc/self/clear_refs")  # Linux; proc(5)
 RESET_PEAK = "5"
@@ -22,22 +30,28 @@ RESET_PEAK = "5"
 class Metered:
     """A patch denoiser that counts what it is asked and times its answers.
 
+    Time inside the network is that of its forward passes, and of its backward passes from the
+    gradient of an estimate to that of the noisy image it was made from.
+
     Args:
         denoiser: The denoiser that does the work.
+        clock: Tells the time, in seconds; a CUDA device tells its own.
 
     Attributes:
         calls: Network calls.
         patches: Images evaluated, over all calls; halves count as images of their own.
         pixels: Pixels evaluated, over all calls.
         gradient_passes: Backward passes through the network.
+        gradient_pixels: Pixels of the estimates that these began with.
     """
 
-    def __init__(self, denoiser: PatchDenoiser) -> None:
+    def __init__(self, denoiser: PatchDenoiser, *, clock: Clock = time.perf_counter) -> None:
         self.denoiser = denoiser
         self.patch_size = denoiser.patch_size
         self.multiple = denoiser.multiple
         self.channels = denoiser.channels
         self.takes_noise_maps = denoiser.takes_noise_maps
+        self.clock = clock
         self.reset()
 
     def reset(self) -> None:
@@ -46,6 +60,7 @@ class Metered:
         self.patches = 0
         self.pixels = 0
         self.gradient_passes = 0
+        self.gradient_pixels = 0
         self._seconds = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
@@ -54,14 +69,33 @@ class Metered:
         self.calls += 1
         self.patches += len(x_t)
         self.pixels += x_t[:, 0].numel()
-        with self._timed(x_t.device):
-            x0_hat = self.denoiser(x_t, sigma, context)
+        if x_t.requires_grad:
+            # A tensor of this call's own: the gradient that reaches it is through this call alone.
+            x_t = x_t.view_as(x_t)
+        stop = self._start(x_t.device)
+        x0_hat = self.denoiser(x_t, sigma, context)
+        stop()
         if x0_hat.requires_grad:
-            x0_hat.register_hook(self._count_gradient_pass)
+            self._watch_gradients(x_t, x0_hat)
         return x0_hat
 
-    def _count_gradient_pass(self, gradient: Image) -> None:
-        self.gradient_passes += 1
+    def _watch_gradients(self, x_t: Image, x0_hat: Image) -> None:
+        """Counts the gradients that come to `x0_hat`; times them until they reach `x_t`."""
+        running: list[Callable[[], None]] = []
+
+        def arrives(gradient: Image) -> None:
+            self.gradient_passes += 1
+            self.gradient_pixels += gradient[:, 0].numel()
+            if x_t.requires_grad:
+                running.append(self._start(gradient.device))
+
+        def leaves(gradient: Image) -> None:
+            if running:
+                running.pop()()
+
+        x0_hat.register_hook(arrives)
+        if x_t.requires_grad:
+            x_t.register_hook(leaves)
 
     @property
     def seconds(self) -> float:
@@ -72,21 +106,29 @@ class Metered:
         self._events.clear()
         return self._seconds
 
-    @contextlib.contextmanager
-    def _timed(self, device: torch.device) -> Iterator[None]:
+    def _start(self, device: torch.device) -> Callable[[], None]:
+        """Starts to time what the device is asked from now on; what is returned stops it."""
         if device.type == "cuda":
-            # Events are read later: a wait here would slow down what is measured.
-            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            yield
-            stop.record()
-            self._events.append((start, stop))
-            return
+            return self._start_events()
         synchronize(device)
-        begun = time.perf_counter()
-        yield
-        synchronize(device)
-        self._seconds += time.perf_counter() - begun
+        begun = self.clock()
+
+        def stop() -> None:
+            synchronize(device)
+            self._seconds += self.clock() - begun
+
+        return stop
+
+    def _start_events(self) -> Callable[[], None]:
+        """Times by marks in the device's own queue, read later: a wait here would slow it down."""
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first.record()
+
+        def stop() -> None:
+            last.record()
+            self._events.append((first, last))
+
+        return stop
 
 
 def synchronize(device: torch.device) -> None:

@@ -26,6 +26,8 @@ SHORT_NAMES = {
     "data": {
         "landscapes": ["datamodules.landscapes.Landscapes"],
         "photos": ["datamodules.photos.Photos"],
+        "lhq": ["datamodules.lhq.Lhq"],
+        "lsun_tower": ["datamodules.lsun_tower.LsunTower"],
     },
     "solver": {
         "heun": ["sampling.solvers.Heun"],
@@ -35,6 +37,10 @@ SHORT_NAMES = {
         "deis": [DIFFUSERS, "scheduler=deis"],
     },
 }
+
+
+# Other words for the same thing.
+SYNONYMS = {"preset": "config", "accelerator": "device"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +99,7 @@ def parse(arguments: list[str]) -> Plan:
         },
     )
     settings = command.settings
-    strategies = {
-        name: command.build(name, solver=settings.solver, max_batch=settings.max_batch)
-        for name in command.classes
-    }
+    strategies = {name: command.build(name, solver=settings.solver) for name in command.classes}
     return Plan(settings, strategies, command.record)
 
 
@@ -195,10 +198,18 @@ def _normalised(arguments: list[str], presets: dict[str, Path]) -> list[str]:
             tokens.append("--help" if token == "-h" else token)
         else:
             raise ValueError(f"settings are written key=value, got {token!r}.")
-    spelt_out = [part for token in tokens for part in _spelt_out(token, presets)]
+    spelt_out = [part for token in tokens for part in _spelt_out(_common(token), presets)]
     # Files first and classes next, so that what is set below them holds in whatever order.
     ranks = {"--config": 0, "--data": 1, "--solver": 1}
     return sorted(spelt_out, key=lambda token: ranks.get(token.partition("=")[0], 2))
+
+
+def _common(token: str) -> str:
+    """Returns a token whose key has another name under that name."""
+    key, equals, value = token.removeprefix("--").partition("=")
+    if key == "accelerator" and value in ("gpu", "cuda"):
+        value = "cuda"
+    return f"--{SYNONYMS.get(key, key)}{equals}{value}"
 
 
 def _spelt_out(token: str, presets: dict[str, Path]) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = [
     "Precision",
     "autocast_dtype",
     "describe_environment",
+    "device_name",
     "resolve_device",
     "sha256_of_sources",
 ]
@@ -72,12 +73,20 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 
 def sha256_of_sources(classes: Iterable[type]) -> str:
-    """Returns a hash of the code that makes canvases: this project's, and that of `classes`.
+    """Returns a hash of the code that makes and measures canvases, that of `classes` included.
 
     A commit does not tell two states of a changed file apart, nor does it know a user's module.
     """
     root = Path(__file__).parent.parent
-    folders = ("denoisers", "sampling", "strategies", "datamodules", "benchmarks")
+    # Not what only tells of figures, such as the report.
+    folders = (
+        "denoisers",
+        "sampling",
+        "strategies",
+        "datamodules",
+        "benchmarks",
+        "benchmarks/metrics",
+    )
     files = {path for folder in folders for path in (root / folder).glob("*.py")}
     files |= {Path(inspect.getfile(item)).resolve() for item in classes}
     digest = hashlib.sha256()

@@ -15,8 +15,8 @@ from jsonargparse import auto_cli
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from benchmarks.features import build_features
-from benchmarks.frechet import frechet_distance
+from benchmarks.metrics.features import build_features
+from benchmarks.metrics.frechet import frechet_distance
 from datamodules.photos import Photos
 
 __all__ = ["feature_check", "spoilt_crops"]

@@ -1,16 +1,19 @@
 """The folder of a run: `results/<time>-<name>/`, and how an unfinished one is found again."""
 
 import dataclasses
+import json
 import traceback
+import warnings
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image as Picture
 from torch import Tensor
-from torchvision.io import read_image
 
+from benchmarks.pictures import read_picture, write_picture
 from benchmarks.records import Results
 
 __all__ = ["RunFolder", "new_path"]
@@ -18,6 +21,20 @@ __all__ = ["RunFolder", "new_path"]
 Canvases = UInt8[Tensor, "samples 3 height width"]
 # What two runs must share for the second to go on with the first.
 PROTOCOL = ("settings", "denoiser", "data", "features", "environment", "canvas")
+# What may differ all the same: it changes how the work is done, not what comes out.
+HOW = {
+    "settings": (
+        "batch_size",
+        "devices",
+        "num_nodes",
+        "loggers",
+        "latency",
+        "results",
+        "cache",
+        "latency_repeats",
+    ),
+    "environment": ("threads",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,18 +74,21 @@ class RunFolder:
         """Returns the folder of a strategy's canvases."""
         return self.path / "samples" / strategy
 
-    def write_pictures(self, strategy: str, canvases: Canvases) -> list[str]:
+    def picture_files(self, strategy: str, count: int) -> list[str]:
+        """Returns where pictures of a strategy's first canvases go, relative to the folder."""
+        return [f"canvases/{strategy}-{index:03d}.png" for index in range(count)]
+
+    def write_pictures(self, strategy: str, canvases: Iterable[Tensor]) -> list[str]:
         """Writes canvases as PNG; returns their paths relative to the folder."""
-        files = []
-        (self.path / "canvases").mkdir(exist_ok=True)
-        for index, canvas in enumerate(canvases):
-            files.append(f"canvases/{strategy}-{index:03d}.png")
-            Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(self.path / files[-1])
+        canvases = list(canvases)
+        files = self.picture_files(strategy, len(canvases))
+        for file, canvas in zip(files, canvases, strict=True):
+            write_picture(canvas, self.path / file)
         return files
 
     def read_pictures(self, files: list[str]) -> Canvases:
         """Reads what `write_pictures` wrote."""
-        return torch.stack([read_image(self.path / file) for file in files])
+        return torch.stack([read_picture(self.path / file) for file in files])
 
     def write_error(self, strategy: str) -> None:
         """Keeps the traceback of the exception being handled."""
@@ -76,15 +96,30 @@ class RunFolder:
 
 
 def _read(path: Path) -> Results | None:
-    """Returns a run's record; None for one that another version of this code wrote."""
+    """Returns a run's record; None for a damaged one, or one by another version of this code."""
+    try:
+        json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        warnings.warn(
+            f"{path} is damaged ({error}): if it is the record of this run, its canvases are "
+            "there, but a new folder is begun.",
+            stacklevel=2,
+        )
+        return None
     try:
         return Results.read(path)
-    except (ValueError, TypeError, KeyError):
+    except ValueError:
         return None
 
 
 def _same_run(found: Results, fresh: Results) -> bool:
-    return all(getattr(found, name) == getattr(fresh, name) for name in PROTOCOL)
+    return all(_what(found, name) == _what(fresh, name) for name in PROTOCOL)
+
+
+def _what(results: Results, name: str) -> Any:
+    content = getattr(results, name)
+    how = HOW.get(name, ())
+    return {key: content[key] for key in content if key not in how} if how else content
 
 
 def _finished(found: Results, path: Path, strategies: set[str]) -> bool:

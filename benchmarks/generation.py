@@ -2,14 +2,11 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from lightning.pytorch.utilities.memory import garbage_collection_cuda
 
 from benchmarks.accounting import (
     Metered,
@@ -17,69 +14,119 @@ from benchmarks.accounting import (
     reset_peak_memory,
     synchronize,
 )
+from benchmarks.pictures import write_picture
+from benchmarks.processes import Processes
 from benchmarks.records import Cost, Spread
+from benchmarks.samples import Batch, SampleFiles, runs_of
+from benchmarks.window_batch import out_of_memory
+from benchmarks.writer import BackgroundWriter
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 
-__all__ = ["Generated", "generate_canvases", "measure_latency"]
-
-Canvases = UInt8[Tensor, "samples channels height width"]
+__all__ = ["Maker", "canvas_batches", "measure_latency"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Generated:
-    """Canvases and the seconds they took, those of an earlier, interrupted run included."""
+class Maker:
+    """Makes any sample of one strategy.
 
-    canvases: Canvases
-    seconds: float
-    network_seconds: float
+    Args:
+        strategy: Makes canvases.
+        denoiser: The shared denoiser, under the meter.
+        canvas: Their size.
+        seed: The run's seed.
+        device: Where they are made.
+    """
+
+    strategy: Strategy
+    denoiser: Metered
+    canvas: Canvas
+    seed: int
+    device: torch.device
+
+    @torch.no_grad()
+    def __call__(self, indices: range) -> Batch:
+        """Makes the samples of these numbers; what they are does not depend on their company.
+
+        Raises:
+            FloatingPointError: If a pixel is not finite.
+        """
+        noise = CanvasNoise(self.seed, indices, device=self.device)
+        self.denoiser.reset()
+        begun = time.perf_counter()
+        image = self.strategy.generate(self.denoiser, self.canvas, noise)
+        synchronize(image.device)
+        seconds = time.perf_counter() - begun
+        if not image.isfinite().all():
+            raise FloatingPointError(
+                f"{type(self.strategy).__name__} made pixels that are not finite; "
+                "try precision=fp32 or more solver.num_steps."
+            )
+        return Batch(indices[0], to_uint8(image).cpu(), seconds, self.denoiser.seconds)
 
 
-def generate_canvases(
-    strategy: Strategy,
-    denoiser: Metered,
-    canvas: Canvas,
+def canvas_batches(
+    maker: Maker,
+    files: SampleFiles,
+    processes: Processes,
     *,
     count: int,
     batch_size: int,
-    seed: int,
-    device: torch.device,
-    folder: Path,
-    advance: Callable[[int], None],
-) -> Generated:
-    """Makes samples 0 to `count` - 1, or reads those that `folder` holds already.
+    pictures: Callable[[int], Path | None] = lambda index: None,
+) -> Iterator[Batch]:
+    """Yields this process's share of samples 0 to `count` - 1, those that are on disk first.
+
+    The others are made, and written in the background before the last batch is yielded. When
+    memory runs out the batch is halved, down to a single canvas.
 
     Args:
-        strategy: Makes them.
-        denoiser: The shared denoiser, under the meter.
-        canvas: Their size.
-        count: How many.
-        batch_size: How many at a time; sample k does not depend on it.
-        seed: The run's seed.
-        device: Where they are made.
-        folder: Keeps one file a batch.
-        advance: Told the number of canvases after each batch.
+        maker: Makes them.
+        files: Where they are kept.
+        processes: Who shares the work.
+        count: How many samples there are, over all processes.
+        batch_size: How many are made at a time.
+        pictures: Where the PNG of a sample goes; None for those that get none.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    batches = []
-    for first in range(0, count, batch_size):
-        indices = range(first, min(first + batch_size, count))
-        path = folder / f"{indices[0]:06d}-{indices[-1]:06d}.safetensors"
-        batch = _read(path)
-        if batch is None:
-            batch = _timed_batch(
-                strategy, denoiser, canvas, CanvasNoise(seed, indices, device=device)
-            )
-            _write(batch, path)
-        batches.append(batch)
-        advance(len(indices))
-    return Generated(
-        torch.cat([batch.canvases for batch in batches]),
-        sum(batch.seconds for batch in batches),
-        sum(batch.network_seconds for batch in batches),
-    )
+    finished = processes.once(lambda: files.finished(count))
+    for path in processes.share(list(finished.values())):
+        yield files.read(path)
+    taken = {index for indices in finished for index in indices}
+    missing = [index for index in range(count) if index not in taken]
+    with BackgroundWriter() as writer:
+        for run in processes.share(runs_of(missing, longest=batch_size)):
+            for batch in _made(maker, run):
+                writer.put(lambda batch=batch: _write(batch, files, pictures))
+                yield batch
+
+
+def _made(maker: Maker, run: range) -> Iterator[Batch]:
+    """Yields the samples of a run in as few batches as memory holds."""
+    todo = [run]
+    while todo:
+        indices = todo.pop(0)
+        try:
+            batch = maker(indices)
+        except RuntimeError as error:
+            if not out_of_memory(error) or len(indices) == 1:
+                raise
+        else:
+            yield batch
+            continue
+        # Outside the handler, whose traceback would keep the failed batch's memory.
+        garbage_collection_cuda()
+        half = len(indices) // 2
+        todo[:0] = [indices[:half], indices[half:]]
+
+
+def _write(batch: Batch, files: SampleFiles, pictures: Callable[[int], Path | None]) -> None:
+    """Writes pictures first: a batch whose file is there is finished."""
+    for index, canvas in zip(batch.indices, batch.canvases, strict=True):
+        path = pictures(index)
+        if path is not None:
+            write_picture(canvas, path)
+    files.write(batch)
 
 
 @torch.no_grad()
@@ -121,45 +168,3 @@ def measure_latency(
         network_share=network_seconds / sum(seconds),
         peak_memory_mib=peak_memory_mib(device),
     )
-
-
-@torch.no_grad()
-def _timed_batch(
-    strategy: Strategy, denoiser: Metered, canvas: Canvas, noise: CanvasNoise
-) -> Generated:
-    denoiser.reset()
-    begun = time.perf_counter()
-    image = strategy.generate(denoiser, canvas, noise)
-    synchronize(image.device)
-    seconds = time.perf_counter() - begun
-    if not image.isfinite().all():
-        raise FloatingPointError(
-            f"{type(strategy).__name__} made pixels that are not finite; "
-            "try precision=fp32 or more solver.num_steps."
-        )
-    return Generated(to_uint8(image).cpu(), seconds, denoiser.seconds)
-
-
-def _write(batch: Generated, path: Path) -> None:
-    """Writes in one stroke: a file that is there is whole."""
-    part = path.with_suffix(".part")
-    times = {"seconds": str(batch.seconds), "network_seconds": str(batch.network_seconds)}
-    # Written by Python, whose errors tell a full disk from other failures.
-    part.write_bytes(save({"canvases": batch.canvases}, metadata=times))
-    part.replace(path)
-
-
-def _read(path: Path) -> Generated | None:
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            times = file.metadata()
-            return Generated(
-                file.get_tensor("canvases"),
-                float(times["seconds"]),
-                float(times["network_seconds"]),
-            )
-    except SafetensorError:
-        # Damaged from outside, since we write whole files: made again.
-        return None

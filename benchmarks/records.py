@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Cost", "Estimate", "Results", "Row", "Spread", "plain", "write_json"]
+__all__ = ["Cost", "Curve", "Estimate", "Results", "Row", "Spread", "plain", "write_json"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +15,23 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A figure against distance, with a 95 % interval at every distance.
+
+    Args:
+        distances: In pixels, ascending.
+        values: The figure at each.
+        low: Lower ends of the intervals.
+        high: Upper ends.
+    """
+
+    distances: list[int]
+    values: list[float]
+    low: list[float]
+    high: list[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,31 +71,37 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One strategy's figures; the row of real images has no strategy settings and no cost.
+    """One strategy's figures; the rows of real images and of plain patches have no cost.
 
     Args:
-        strategy: Short name, dotted path, or `real`.
-        parallel: Whether all windows are denoised at once; None for real images.
+        strategy: Short name or dotted path, with `@` and a budget where it was given one; `real`
+            for real images, `patches` for squares that the denoiser makes by itself.
+        parallel: Whether all windows are denoised at once; None for real images and patches.
         border_columns: Columns before which its windows begin or end, in pixels.
         settings: Every setting of the strategy, its solver's included.
-        fid_plus: Frechet distance of one square crop a canvas to real crops.
-        seam_ratio: Mean step across window borders over the mean step elsewhere.
-        seam_ratio_real: The same figure at the same places of real long crops.
-        colour_drift: RMS change of the mean colour over `drift_distance` px, in [-1, 1] units.
-        cost: What a canvas costs; None for real images.
+        fingerprint: What the figures rest on, by name; `benchmarks.fingerprint` says which of it
+            must be equal for two rows to be compared.
+        figures: By their names in `benchmarks.metrics.catalogue`.
+        real: The same figures of real long crops, measured at the same places.
+        curves: Figures against distance, by their names in the same catalogue.
+        real_curves: The same curves of real long crops.
+        cost: What a canvas costs.
         canvases: Files of sample canvases, relative to the run's folder.
+        budget: Pixels that the network may evaluate for each pixel of the canvas; None without.
     """
 
     strategy: str
     parallel: bool | None
     border_columns: list[int]
     settings: dict[str, Any]
-    fid_plus: Estimate
-    seam_ratio: float | None
-    seam_ratio_real: float | None
-    colour_drift: float | None
+    fingerprint: dict[str, Any]
+    figures: dict[str, Estimate]
+    real: dict[str, Estimate]
+    curves: dict[str, Curve]
+    real_curves: dict[str, Curve]
     cost: Cost | None
     canvases: list[str]
+    budget: float | None = None
 
 
 @dataclasses.dataclass
@@ -93,15 +116,17 @@ class Results:
         environment: Device, threads, library versions, commit.
         denoiser: Weights file, hash, size, provenance.
         data: The data's own description.
-        features: Name, fingerprint and width of the feature network.
+        features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
         num_samples: Canvases of each strategy.
         num_reference: Real crops that they are compared with.
         canvas: Height and width, in pixels.
         drift_distance: Pixels over which colour drift is measured; None on canvases too short.
         real: Figures of other crops of the same held-out images: a floor that no strategy, which
             knows none of these images, can be expected to reach.
+        patches: Squares that the denoiser makes by itself: what it is worth before any strategy.
         rows: One for each finished strategy.
         failures: Why a strategy has no row, by its name.
+        seconds: Wall time of the run by what it was spent on, over all its interruptions.
     """
 
     name: str
@@ -117,8 +142,10 @@ class Results:
     canvas: tuple[int, int]
     drift_distance: int | None
     real: Row | None = None
+    patches: Row | None = None
     rows: list[Row] = dataclasses.field(default_factory=list)
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Writes the run as JSON; a reader never sees half a file."""
@@ -126,12 +153,24 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> "Results":
-        """Reads what `write` wrote."""
-        content = json.loads(path.read_text())
-        content["canvas"] = tuple(content["canvas"])
-        content["real"] = content["real"] and row_from(content["real"])
-        content["rows"] = [row_from(row) for row in content["rows"]]
-        return cls(**content)
+        """Reads what `write` wrote.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it is damaged, or another version of this code wrote it.
+        """
+        try:
+            content = json.loads(path.read_text())
+            content["canvas"] = tuple(content["canvas"])
+            for name in ("real", "patches"):
+                content[name] = content[name] and row_from(content[name])
+            content["rows"] = [row_from(row) for row in content["rows"]]
+            return cls(**content)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{path} must hold the results of a run by this version, but it is damaged or by "
+                f"another one ({type(error).__name__}: {error}); run the comparison again."
+            ) from error
 
 
 def row_from(content: dict[str, Any]) -> Row:
@@ -139,7 +178,11 @@ def row_from(content: dict[str, Any]) -> Row:
     cost = content["cost"]
     if cost is not None:
         cost = Cost(**cost | {"latency": Spread(**cost["latency"])})
-    return Row(**content | {"fid_plus": Estimate(**content["fid_plus"]), "cost": cost})
+    rebuilt = {"cost": cost}
+    for kind, names in ((Estimate, ("figures", "real")), (Curve, ("curves", "real_curves"))):
+        for name in names:
+            rebuilt[name] = {key: kind(**value) for key, value in content[name].items()}
+    return Row(**content | rebuilt)
 
 
 def plain(value: Any) -> Any:

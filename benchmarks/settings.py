@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.environment import Precision
+from benchmarks.loggers import LoggerName
+from benchmarks.window_batch import WindowBatch
 from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
 from sampling.solvers import Heun, Solver
@@ -45,21 +47,37 @@ class Settings:
         canvas: Size of the canvases, in pixels.
         num_samples: Canvases of each strategy; 500 or more for figures worth quoting.
         num_reference: Real crops that FID+ compares with.
-        batch_size: Canvases generated at a time.
+        batch_size: Canvases generated at a time, in each process; halved when memory runs out.
         seed: Seeds the starting noise and the places of the crops.
         solver: The way from noise to image, the same for every strategy: `heun`, `euler`,
             `ddim`, `dpmsolver++`, `deis`, or a class path; its own settings are solver.num_steps
             and so on.
-        max_batch: Most windows in one network call, when memory is short; null for no limit.
+        budgets: Pixels that the network may evaluate for each pixel of the canvas, several with
+            commas between in brackets; each strategy gets, once for each of them, as many solver
+            steps as stay within it, in place of solver.num_steps. Null for equal steps.
+        window_batch: Windows in one network call. `auto` is as many as memory holds, found by
+            trying and remembered for the device. A number is exactly so many, the last call filled
+            up: the same bits at every batch_size and on any number of processes.
         features: Network behind FID+: `random_conv` needs no weights; `inception` is the field's
             and needs a download or features_weights.
         features_weights: Local file with the weights of `inception`.
-        device: `auto` (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps.
+        clip: Network of open_clip behind the consistency of distant crops, for example ViT-B-32;
+            null leaves that figure out.
+        clip_weights: Its weights: a local file, or a name that open_clip can download.
+        device: `auto` (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; `accelerator` is
+            another name for it.
+        devices: Processes on each node, each with a device of its own.
+        num_nodes: Nodes; start the command on each by torchrun or SLURM.
         precision: What the network computes in: fp32, bf16 or fp16.
         compile: Whether torch.compile compiles the network; slow to start, then faster on a GPU.
         latency_repeats: Timed runs of one canvas, after one warm-up run.
         pictures: Canvases of each strategy written as PNG.
+        patches: Whether to measure squares that the denoiser makes by itself (the plain FID).
+        loggers: Where figures go beside the folder: tensorboard, csv, wandb, mlflow.
+        latency: Folder of a finished `python -m benchmarks.latency`, to be shown in the report.
         results: Folder of the runs; each gets a folder of its own in there.
+        cache: Folder of what runs share: features of reference crops, and the batch that fits; by
+            default `cache` in that of the results.
         name: Name of the run; by default made of the data and the strategy.
     """
 
@@ -72,25 +90,50 @@ class Settings:
     batch_size: int = 16
     seed: int = 0
     solver: Solver = DEFAULT_SOLVER
-    max_batch: int | None = None
+    budgets: list[float] | None = None
+    window_batch: WindowBatch = "auto"
     features: Literal["random_conv", "inception"] = "random_conv"
     features_weights: Path | None = None
+    clip: str | None = None
+    clip_weights: str | None = None
     device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
     precision: Precision = "fp32"
     compile: bool = False
     latency_repeats: int = 3
     pictures: int = 4
+    patches: bool = True
+    loggers: list[LoggerName] = dataclasses.field(default_factory=lambda: ["tensorboard"])
+    latency: Path | None = None
     results: Path = Path("results")
+    cache: Path | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
         for name, least, reason in (
-            ("num_samples", 2, "a covariance needs two canvases"),
+            ("num_samples", 3, "an interval leaves one canvas out, and a covariance needs two"),
             ("num_reference", 2, "a covariance needs two crops"),
             ("batch_size", 1, "there is nothing to generate otherwise"),
             ("latency_repeats", 1, "there is no median of nothing"),
             ("pictures", 1, "the contact sheet needs one"),
+            ("devices", 1, "someone must do the work"),
+            ("num_nodes", 1, "someone must do the work"),
         ):
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}: {reason}.")
+        if self.window_batch != "auto" and self.window_batch < 1:
+            raise ValueError(f"window_batch must be auto or at least 1, got {self.window_batch}.")
+        if self.budgets is not None and (not self.budgets or min(self.budgets) <= 0):
+            raise ValueError(f"budgets must be above 0, and at least one, got {self.budgets}.")
+        if (self.clip is None) != (self.clip_weights is None):
+            raise ValueError(
+                "clip and clip_weights go together, got "
+                f"clip={self.clip} and clip_weights={self.clip_weights}."
+            )
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where what runs share is kept."""
+        return self.results / "cache" if self.cache is None else self.cache

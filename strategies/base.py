@@ -64,6 +64,10 @@ class Strategy(abc.ABC):
     def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
         """Returns where seams would be: the edges of windows inside the canvas."""
 
+    def starts_at(self, denoiser: PatchDenoiser, canvas: Canvas) -> int:
+        """Returns the column where the first window begins; 0 where all begin at once."""
+        return 0
+
     def refuse_misfits(
         self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
     ) -> None:

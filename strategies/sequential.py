@@ -133,6 +133,13 @@ class SequentialStrategy(Strategy):
         both_ways = self.from_the_middle
         return fillings(rows, columns, first, both_ways=both_ways, given=given, size=size)
 
+    @override
+    def starts_at(self, denoiser: PatchDenoiser, canvas: Canvas) -> int:
+        rows, columns = self.axes(denoiser, canvas)
+        nothing = torch.zeros(rows.length, columns.length, dtype=torch.bool)
+        first = first_window(rows, columns, nothing, from_the_middle=self.from_the_middle)
+        return columns.begins[first[1]]
+
     def turns(self, plan: list[Filling]) -> Iterator[list[Filling]]:
         """Yields the windows that are filled together."""
         if self.order == "raster":

@@ -1,10 +1,24 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
+from torch_fidelity import calculate_metrics
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance
+from torchvision.transforms.functional import to_pil_image
 
-from benchmarks.frechet import frechet_distance, frechet_with_interval
+from benchmarks.metrics.crops import square_crops
+from benchmarks.metrics.features import Inception, RandomConv
+from benchmarks.metrics.frechet import (
+    FrechetDistance,
+    frechet_distance,
+    frechet_limit,
+    frechet_with_interval,
+)
+from benchmarks.metrics.resampling import group_labels, jackknife
+from sampling.noise import seed_of
 
 
 def normal(*shape: int, seed: int) -> torch.Tensor:
@@ -97,40 +111,40 @@ def test_interval_has_the_closed_form_of_one_dimension():
     mean, std, mean_ref, std_ref, count = 1.0, 2.0, 0.0, 1.0, 4000
     features = samples_of(torch.tensor([mean]), torch.tensor([[std**2]]), count=count, seed=11)
     reference = samples_of(torch.tensor([mean_ref]), torch.tensor([[std_ref**2]]), count=99, seed=1)
-    value, low, high = frechet_with_interval(features, reference, resamples=400)
+    found = frechet_with_interval(features, reference, groups=400)
     # The delta method on (mean - mean_ref)^2 + (std - std_ref)^2, with var(mean) = std^2 / n and
-    # var(std) = std^2 / 2n. Of 400 resamples a deviation is known to 3.5 %: allow 15 %.
+    # var(std) = std^2 / 2n. Of 400 groups a deviation is known to 3.5 %: allow 15 %.
     of_mean, of_std = 2 * (mean - mean_ref), 2 * (std - std_ref)
     error = (of_mean**2 * std**2 / count + of_std**2 * std**2 / (2 * count)) ** 0.5
-    assert value == pytest.approx(2.0)
-    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.15)
-    assert (high + low) / 2 == pytest.approx(value)
+    assert found.value == pytest.approx(2.0)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.15)
+    assert (found.high + found.low) / 2 == pytest.approx(found.value)
 
 
 def test_interval_covers_what_other_canvases_would_have_given():
     reference = normal(2000, 6, seed=12)
     runs = [
-        frechet_with_interval(0.5 + 1.3 * normal(150, 6, seed=100 + run), reference, resamples=40)
+        frechet_with_interval(0.5 + 1.3 * normal(150, 6, seed=100 + run), reference, groups=40)
         for run in range(200)
     ]
-    expected = sum(value for value, _, _ in runs) / len(runs)
-    covered = sum(low <= expected <= high for _, low, high in runs) / len(runs)
+    expected = sum(run.value for run in runs) / len(runs)
+    covered = sum(run.low <= expected <= run.high for run in runs) / len(runs)
     # 200 runs: the standard error of a coverage of 0.95 is 0.015.
     assert covered == pytest.approx(0.95, abs=0.05)
 
 
 def test_interval_is_about_the_value_and_repeats_by_seed():
     features, reference = normal(60, 20, seed=13), normal(90, 20, seed=14)
-    first = frechet_with_interval(features, reference, resamples=10, seed=3)
-    assert first[0] == frechet_distance(features, reference)
-    assert first[1] < first[0] < first[2]
-    assert frechet_with_interval(features, reference, resamples=10, seed=3) == first
-    assert frechet_with_interval(features, reference, resamples=10, seed=4) != first
+    first = frechet_with_interval(features, reference, groups=10, seed=3)
+    assert first.value == frechet_distance(features, reference)
+    assert first.low < first.value < first.high
+    assert frechet_with_interval(features, reference, groups=10, seed=3) == first
+    assert frechet_with_interval(features, reference, groups=10, seed=4) != first
 
 
 def test_resampling_leaves_the_callers_random_state_alone():
     before = torch.get_rng_state()
-    frechet_with_interval(normal(10, 2, seed=0), normal(10, 2, seed=1), resamples=2)
+    frechet_with_interval(normal(10, 2, seed=0), normal(10, 2, seed=1), groups=2)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -153,6 +167,159 @@ def test_features_that_are_not_finite_are_refused():
         frechet_distance(features, normal(5, 3, seed=1))
 
 
-def test_too_few_resamples_are_refused():
-    with pytest.raises(ValueError, match="resamples must be at least 2, got 1"):
-        frechet_with_interval(normal(5, 3, seed=0), normal(5, 3, seed=1), resamples=1)
+def test_too_few_groups_are_refused():
+    with pytest.raises(ValueError, match="groups must be from 2 to 5, the canvases, got 1"):
+        frechet_with_interval(normal(5, 3, seed=0), normal(5, 3, seed=1), groups=1)
+
+
+def test_an_interval_needs_three_canvases():
+    with pytest.raises(ValueError, match="there must be 2 left, got 2 in all"):
+        frechet_with_interval(normal(2, 3, seed=0), normal(5, 3, seed=1))
+    three = frechet_with_interval(normal(3, 3, seed=0), normal(5, 3, seed=1))
+    assert three.low < three.value < three.high < float("inf")
+
+
+def test_the_limit_has_no_bias_where_the_distance_has():
+    mean, std, dimensions = 0.5, 1.3, 6
+    reference = normal(4000, dimensions, seed=12)
+    many = mean + std * normal(200_000, dimensions, seed=15)
+    expected = frechet_distance(many, reference)
+    runs = [mean + std * normal(50, dimensions, seed=100 + run) for run in range(200)]
+    distances = torch.tensor([frechet_distance(run, reference) for run in runs])
+    limits = torch.tensor([frechet_limit(run, reference).value for run in runs])
+    error = limits.std().item() / len(runs) ** 0.5
+    assert distances.mean().item() - expected > 6 * error
+    # What is left is of second order, about a tenth of an error here.
+    assert limits.mean().item() == pytest.approx(expected, abs=3 * error)
+
+
+def test_the_interval_of_the_limit_is_the_jackknifes_widened_by_the_gap_to_halves():
+    features, reference = 0.3 + normal(40, 5, seed=16), normal(70, 5, seed=17)
+    value = frechet_distance(features, reference)
+    labels = group_labels(40, 40, seed=7)
+    deleted = [frechet_distance(features[labels != group], reference) for group in range(40)]
+    limit, deviation = jackknife(
+        value, torch.tensor(deleted, dtype=torch.float64), labels.bincount()
+    )
+    halves = []
+    for halving in range(8):
+        labels = group_labels(40, 2, seed=seed_of(7, "halves", halving))
+        halves += [frechet_distance(features[labels == half], reference) for half in range(2)]
+    gap = abs(limit - (2 * value - sum(halves) / len(halves)))
+    found = frechet_limit(features, reference, seed=7)
+    assert found.value == pytest.approx(limit, rel=1e-9)
+    assert found.high - limit == pytest.approx(1.959964 * deviation + gap, rel=1e-9)
+    assert limit - found.low == pytest.approx(1.959964 * deviation + gap, rel=1e-9)
+    assert gap > 0.01 * deviation
+
+
+def test_the_limit_of_groups_of_several():
+    features, reference = 0.3 + normal(230, 3, seed=18), normal(70, 3, seed=19)
+    labels = group_labels(230, 50, seed=0)
+    deleted = [frechet_distance(features[labels != group], reference) for group in range(50)]
+    limit, _ = jackknife(
+        frechet_distance(features, reference),
+        torch.tensor(deleted, dtype=torch.float64),
+        labels.bincount(),
+    )
+    assert frechet_limit(features, reference).value == pytest.approx(limit, rel=1e-9)
+
+
+def test_the_limit_needs_two_rows_in_either_half():
+    with pytest.raises(ValueError, match="both halves must have 2 canvases, got 3 in all"):
+        frechet_limit(normal(3, 2, seed=0), normal(9, 2, seed=1))
+
+
+def noise(count: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, 12, 30), dtype=torch.uint8, generator=generator)
+
+
+def test_the_metric_is_the_distance_of_one_crop_a_canvas():
+    network = RandomConv()
+    canvases, indices = noise(40, seed=0), torch.arange(100, 140)
+    reference = network(noise(60, seed=1)[..., 9:21])
+    metric = FrechetDistance(network, reference=reference, seed=3)
+    metric.update(canvases, indices)
+    features = network(square_crops(canvases, indices, seed=3))
+    expected = frechet_with_interval(features, reference, seed=3)
+    # 40 canvases are too few for a limit in 146 dimensions.
+    assert metric.compute() == {"fid_plus": expected}
+
+
+def test_the_metric_has_a_limit_of_many_canvases():
+    network = RandomConv()
+    squares = noise(300, seed=4)[..., :12]
+    reference = network(noise(60, seed=5)[..., :12])
+    metric = FrechetDistance(network, reference=reference, seed=3)
+    metric.update(squares[:291], torch.arange(291))
+    assert set(metric.compute()) == {"fid_plus"}
+    metric.update(squares[291:292], torch.tensor([291]))
+    figures = metric.compute()
+    assert figures["fid_plus_limit"] == frechet_limit(network(squares[:292]), reference, seed=3)
+    assert figures["fid_plus"] == frechet_with_interval(network(squares[:292]), reference, seed=3)
+
+
+def test_a_set_of_squares_has_no_distance_to_itself():
+    network, squares = RandomConv(), noise(50, seed=2)[..., :12]
+    metric = FrechetDistance(network, reference=network(squares).flip(0))
+    metric.update(squares, torch.arange(50))
+    assert metric.compute()["fid_plus"].value == pytest.approx(0, abs=1e-6)
+
+
+class Uninitialised(FeatureExtractorInceptionV3):
+    """Inception as it is before any weights are loaded."""
+
+    def load_state_dict(self, state_dict):
+        pass
+
+
+def write_random_weights(path: Path) -> None:
+    """Weights in torch-fidelity's format that keep an image's variance from layer to layer."""
+    torch.save({}, path)
+    network = Uninitialised("inception", ["2048"], feature_extractor_weights_path=str(path))
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    torch.save(network.state_dict(), path)
+
+
+def test_equal_to_other_implementations_from_the_images_on(tmp_path):
+    weights = tmp_path / "inception.pth"
+    write_random_weights(weights)
+    # 32 px are resized to 299: smooth, or there would be nothing to see.
+    coarse = normal(12, 3, 4, 4, seed=20)
+    smooth = nn.functional.interpolate(coarse, size=32, mode="bicubic")
+    shift = torch.tensor([110.0] * 5 + [140.0] * 7).view(-1, 1, 1, 1)
+    images = (shift + 50 * smooth).round().clamp(0, 255).to(torch.uint8)
+    fake, real = images[:5], images[5:]
+    for name, part in (("fake", fake), ("real", real)):
+        (tmp_path / name).mkdir()
+        for index, image in enumerate(part):
+            to_pil_image(image).save(tmp_path / name / f"{index}.png")
+
+    network = Inception(weights)
+    network.chunk = 4
+    metric = FrechetDistance(network, reference=network(real))
+    metric.update(fake, torch.arange(5))
+    value = metric.compute()["fid_plus"].value
+
+    torch_fidelitys = calculate_metrics(
+        input1=str(tmp_path / "fake"),
+        input2=str(tmp_path / "real"),
+        fid=True,
+        feature_extractor_weights_path=str(weights),
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+    )["frechet_inception_distance"]
+    torchmetrics_metric = FrechetInceptionDistance(
+        feature=2048, feature_extractor_weights_path=str(weights), antialias=False
+    )
+    torchmetrics_metric.update(real, real=True)
+    torchmetrics_metric.update(fake, real=False)
+    # The networks run in float32, in batches of their own. With its default, antialias=True,
+    # torchmetrics resizes otherwise than the original network does: 2 % more on these images.
+    assert value == pytest.approx(torch_fidelitys, rel=1e-4)
+    assert value == pytest.approx(torchmetrics_metric.compute().item(), rel=1e-4)

@@ -64,7 +64,7 @@ def arguments(weights, tmp_path):
 
 
 def folders(tmp_path):
-    return sorted((tmp_path / "results").iterdir())
+    return sorted(path.parent for path in (tmp_path / "results").glob("*/results.json"))
 
 
 def results_in(folder) -> Results:
@@ -80,11 +80,16 @@ def test_a_run_leaves_a_row_for_every_strategy_and_everything_that_made_it(argum
     assert results.settings["num_samples"] == results.num_samples == 4
     assert torch.__version__.startswith(results.environment["versions"]["torch"])
     assert len(results.denoiser["weights_sha256"]) == len(results.features["fingerprint"]) == 64
-    assert results.real.fid_plus.value < min(row.fid_plus.value for row in results.rows)
+    distances = [row.figures["fid_plus"].value for row in (*results.rows, results.patches)]
+    assert results.real.figures["fid_plus"].value < min(distances)
     for row in [results.real, *results.rows]:
+        assert {"fid_plus", "colour_drift", "repetition"} <= set(row.figures)
+        assert set(row.curves) == {"drift", "contrast", "autocorrelation"}
         assert len(row.canvases) == 2
         with Picture.open(folder / row.canvases[0]) as picture:
             assert picture.size == (WIDTH, SIDE)
+    assert results.patches.canvases
+    assert 0 < results.seconds["network"] < results.seconds["wall"]
     assert (folder / "contact_sheet.png").is_file()
     assert "diffcollage" in (folder / "report.html").read_text()
     assert "| diffcollage" in (folder / "table.md").read_text()
@@ -114,12 +119,24 @@ def test_costs_are_the_closed_forms(arguments, tmp_path):
         assert cost.latency.median > 0
 
 
+def test_equal_budgets_buy_as_many_steps_as_they_allow(arguments, tmp_path):
+    command = [*arguments, "strategy=naive,diffcollage", "budgets=[8,14]", "patches=false"]
+    assert main(command) == 0
+    rows = {row.strategy: row for row in results_in(folders(tmp_path)[0]).rows}
+    # Heun evaluates 2 n - 1 times: once a pixel (naive), 16 times in 6 pixels (diffcollage).
+    expected = {"naive@8": 4, "diffcollage@8": 2, "naive@14": 7, "diffcollage@14": 3}
+    assert {name: row.settings["solver"]["num_steps"] for name, row in rows.items()} == expected
+    assert rows["naive@8"].budget == 8
+    assert all(row.cost.pixels_per_pixel <= row.budget for row in rows.values())
+
+
 def test_the_same_command_makes_the_same_figures(arguments, tmp_path):
     for _ in range(2):
         main([*arguments, "strategy=diffcollage"])
     first, second = (results_in(folder) for folder in folders(tmp_path))
-    assert first.rows[0].fid_plus == second.rows[0].fid_plus
-    assert first.rows[0].seam_ratio == second.rows[0].seam_ratio
+    assert first.rows[0].figures == second.rows[0].figures
+    assert first.rows[0].curves == second.rows[0].curves
+    assert first.rows[0].fingerprint == second.rows[0].fingerprint
 
 
 def test_a_strategy_of_ones_own_runs_by_its_path(arguments, tmp_path):
@@ -167,7 +184,7 @@ def test_a_continued_run_has_the_figures_of_an_uninterrupted_one(arguments, tmp_
     behaviour["raise"] = None
     assert main(command) == 0
     whole, continued = (results_in(folder).rows[0] for folder in folders(tmp_path))
-    assert whole.fid_plus == continued.fid_plus
+    assert whole.figures == continued.figures
 
 
 def test_other_settings_do_not_continue_a_run(arguments, tmp_path):
@@ -182,7 +199,7 @@ def test_a_damaged_batch_is_made_again(arguments, tmp_path):
     command = [*arguments, "strategy=tests.test_run.Moody"]
     behaviour["raise"] = KeyboardInterrupt()
     main(command)
-    (batch,) = folders(tmp_path)[0].glob("samples/*/*.safetensors")
+    (batch,) = folders(tmp_path)[0].glob("samples/tests*/*.safetensors")
     batch.write_bytes(batch.read_bytes()[:100])
     behaviour["raise"] = None
     assert main(command) == 0
@@ -194,6 +211,7 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_nothing(
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    assert main([*arguments, "strategy=naive", "seed=1"]) == 0  # fills the cache
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         assert main([*arguments, "strategy=naive"]) == 2
@@ -201,13 +219,15 @@ def test_a_full_disk_ends_the_run_in_one_sentence_and_loses_nothing(
     assert "No space left on device" in message
     assert "give the same command" in message
     assert main([*arguments, "strategy=naive"]) == 0
-    assert len(folders(tmp_path)) == 1
+    assert len(folders(tmp_path)) == 2
 
 
 def test_pixels_that_are_not_finite_fail_their_strategy(arguments, tmp_path, monkeypatch):
     monkeypatch.setattr(UNet, "forward", lambda self, x, c_noise: torch.full_like(x, torch.nan))
     assert main([*arguments, "strategy=naive"]) == 1
-    assert "not finite" in results_in(folders(tmp_path)[0]).failures["naive"]
+    failures = results_in(folders(tmp_path)[0]).failures
+    assert set(failures) == {"naive", "patches"}
+    assert "not finite" in failures["naive"]
 
 
 def photo_folder(tmp_path, side: int):
@@ -224,8 +244,9 @@ def test_photos_too_small_for_long_crops_leave_blanks_and_say_so(arguments, tmp_
     assert main([*arguments, "strategy=naive", "data=photos", f"data.root={photos}"]) == 0
     assert "no real canvases for seams and drift" in capsys.readouterr().err
     results = results_in(folders(tmp_path)[0])
-    assert results.rows[0].seam_ratio_real is None
-    assert results.rows[0].seam_ratio > 0
+    assert results.rows[0].real == {}
+    assert results.rows[0].figures["seam_ratio"].value > 0
+    assert set(results.real.figures) <= {"fid_plus", "fid_plus_limit", "kid"}
     assert results.real.canvases == []
 
 
@@ -234,6 +255,16 @@ def test_a_results_file_of_another_version_is_passed_over(arguments, tmp_path):
     old.mkdir(parents=True)
     (old / "results.json").write_text(json.dumps({"name": "old"}))
     assert main([*arguments, "strategy=naive"]) == 0
+
+
+def test_a_damaged_results_file_is_said_and_passed_over(arguments, tmp_path):
+    command = [*arguments, "strategy=naive"]
+    assert main(command) == 0
+    record = folders(tmp_path)[0] / "results.json"
+    record.write_text(record.read_text()[:-100])
+    with pytest.warns(UserWarning, match=r"results\.json is damaged"):
+        assert main(command) == 0
+    assert len(folders(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(
@@ -248,7 +279,13 @@ def test_a_results_file_of_another_version_is_passed_over(arguments, tmp_path):
         (["denoiser=/no/such.safetensors"], "is missing"),
         (["denoiser=model.ckpt"], "lightning_modules.export"),
         (["strategy=nive"], "did you mean 'naive'"),
-        (["num_samples=1"], "at least 2"),
+        (["num_samples=2"], "at least 3"),
+        (["devices=0"], "devices must be at least 1"),
+        (["devices=2"], "start the run from there"),
+        (["window_batch=0"], "auto or at least 1"),
+        (["budgets=[1]", "strategy=diffcollage"], "diffcollage: "),
+        (["clip=ViT-B-32"], "clip and clip_weights go together"),
+        (["data=lsun_tower", "data.root=/no/such"], "no/such"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_work(arguments, tmp_path, extra, message, capsys):
@@ -287,7 +324,7 @@ class Gradient(Naive):
 
 
 def test_gradient_passes_work_and_are_counted(arguments, tmp_path):
-    assert main([*arguments, "strategy=tests.test_run.Gradient"]) == 0
+    assert main([*arguments, "strategy=tests.test_run.Gradient", "patches=false"]) == 0
     assert results_in(folders(tmp_path)[0]).rows[0].cost.gradient_passes == 1
 
 
@@ -302,7 +339,11 @@ def test_results_are_strict_json(arguments, tmp_path):
 def test_strategies_of_one_class_name_keep_apart(arguments, tmp_path):
     main([*arguments, "strategy=naive,strategies.naive.Naive"])
     samples = folders(tmp_path)[0] / "samples"
-    assert {path.name for path in samples.iterdir()} == {"naive", "strategies.naive.Naive"}
+    assert {path.name for path in samples.iterdir()} == {
+        "naive",
+        "patches",
+        "strategies.naive.Naive",
+    }
 
 
 @pytest.mark.parametrize("changed", ["scale=0.5", "seed=7"])

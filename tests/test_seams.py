@@ -3,8 +3,11 @@ import math
 import pytest
 import torch
 
-from benchmarks import seams
-from benchmarks.seams import colour_drift, seam_ratio
+from benchmarks.metrics import state
+from benchmarks.metrics.resampling import bootstrap_counts
+from benchmarks.metrics.seams import SeamRatio, WrapError, seam_ratio
+from benchmarks.records import Estimate
+from strategies.canvas import Borders
 
 
 def canvas_of(steps: list[int]) -> torch.Tensor:
@@ -39,7 +42,7 @@ def test_seam_ratio_is_a_mean_over_canvases_and_channels(monkeypatch):
     # Over the 18 planes of three pairs: 5, 6 and 6 of them move.
     expected = (5 * 10 + 6 * 2 + 6 * 6) / ((5 * 4 + 6 * 4 + 6 * 2) / 2)
     assert seam_ratio(canvases, columns=[2], rows=[]) == pytest.approx(expected)
-    monkeypatch.setattr(seams, "CHUNK", 4)
+    monkeypatch.setattr(state.chunks, "__defaults__", (4 * canvases[0].numel(),))
     assert seam_ratio(canvases, columns=[2], rows=[]) == pytest.approx(expected)
 
 
@@ -76,48 +79,90 @@ def test_canvases_without_steps_give_no_nan():
     assert seam_ratio(canvas_of([0, 5, 0]), columns=[2], rows=[]) == math.inf
 
 
-def test_colour_drift_of_a_ramp_is_its_slope():
-    canvases = canvas_of([3] * 40)
-    for distance in (0, 1, 16, 33):
-        drift = colour_drift(canvases, size=8, distance=distance)
-        assert drift == pytest.approx(3 * distance / 127.5)
-
-
-def test_colour_drift_of_one_jump():
-    canvases = torch.zeros(1, 3, 4, 10, dtype=torch.uint8)
-    canvases[:, 0, :, 5:] = 255
-    # Strips of 2, 4 apart: red moves by 1/2, 1, 1, 1, 1/2 of [-1, 1]'s 2 over 5 positions.
-    expected = (4 * (0.25 + 1 + 1 + 1 + 0.25) / 5 / 3) ** 0.5
-    assert colour_drift(canvases, size=2, distance=4) == pytest.approx(expected)
-
-
-def test_colour_drift_ignores_detail_and_chunks(monkeypatch):
-    generator = torch.Generator().manual_seed(0)
-    canvases = torch.randint(0, 256, (7, 3, 8, 40), dtype=torch.uint8, generator=generator)
-    drift = colour_drift(canvases, size=4, distance=9)
-    shuffled = canvases[:, :, torch.randperm(8, generator=generator)]
-    monkeypatch.setattr(seams, "CHUNK", 3)
-    assert colour_drift(shuffled, size=4, distance=9) == drift
-
-
-def test_colour_drift_equals_strips_cut_out_one_by_one():
-    generator = torch.Generator().manual_seed(1)
-    canvases = torch.randint(0, 256, (3, 3, 6, 20), dtype=torch.uint8, generator=generator)
-    x = canvases.double() / 127.5 - 1
-    moved = [x[..., c + 7 : c + 12].mean((2, 3)) - x[..., c : c + 5].mean((2, 3)) for c in range(9)]
-    expected = torch.stack(moved).square().mean().sqrt().item()
-    assert colour_drift(canvases, size=5, distance=7) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("size", "distance"), [(0, 1), (1, -1), (4, 2), (6, 0)])
-def test_strips_that_do_not_fit_are_refused(size, distance):
-    with pytest.raises(ValueError, match=rf"got size={size}, distance={distance}, width=5"):
-        colour_drift(canvas_of([1, 1, 1, 1]), size=size, distance=distance)
-
-
 def test_no_canvases_are_refused():
-    nothing = torch.zeros(0, 3, 4, 8, dtype=torch.uint8)
     with pytest.raises(ValueError, match="at least 1 canvas"):
-        seam_ratio(nothing, columns=[4], rows=[])
-    with pytest.raises(ValueError, match="at least 1 canvas"):
-        colour_drift(nothing, size=2, distance=2)
+        seam_ratio(torch.zeros(0, 3, 4, 8, dtype=torch.uint8), columns=[4], rows=[])
+
+
+def measured(metric, canvases: torch.Tensor) -> Estimate:
+    metric.update(canvases, torch.arange(len(canvases)))
+    (figure,) = metric.compute().values()
+    return figure
+
+
+def noise(count: int, height: int = 6, width: int = 20, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
+
+
+def test_the_metric_is_the_ratio_with_a_bootstraps_interval():
+    canvases = noise(40)
+    canvases[:, :, :, 12:] //= torch.arange(1, 41).view(40, 1, 1, 1).to(torch.uint8)
+    borders = Borders(rows=(3,), columns=(12, 7))
+    metric = SeamRatio(borders=borders, height=6, width=20, seed=3)
+    figure = measured(metric, canvases)
+    assert figure.value == pytest.approx(seam_ratio(canvases, columns=[12, 7], rows=[3]))
+    resampled = [
+        seam_ratio(canvases.repeat_interleave(row, dim=0), columns=[7, 12], rows=[3])
+        for row in bootstrap_counts(40, seed=3).long()
+    ]
+    margin = 1.959964 * torch.tensor(resampled, dtype=torch.float64).std().item()
+    assert (figure.low, figure.high) == pytest.approx(
+        (figure.value - margin, figure.value + margin)
+    )
+
+
+def test_the_metric_of_steps_at_borders_alone_is_infinite():
+    metric = SeamRatio(borders=Borders((), (2,)), height=5, width=4)
+    figure = measured(metric, canvas_of([0, 5, 0]))
+    assert (figure.value, figure.low, figure.high) == (math.inf,) * 3
+    metric = SeamRatio(borders=Borders((), (2,)), height=5, width=4)
+    assert measured(metric, canvas_of([0, 0, 0])) == Estimate(1.0, 1.0, 1.0)
+
+
+def test_the_metric_refuses_borders_outside_and_other_sizes():
+    with pytest.raises(ValueError, match="must lie inside the canvas of 5 x 5 px"):
+        SeamRatio(borders=Borders((0,), (5,)), height=5, width=5)
+    metric = SeamRatio(borders=Borders((), (5,)), height=6, width=20)
+    with pytest.raises(ValueError, match="must be 6 x 20 px, got 20 x 6"):
+        metric.update(noise(2, 20, 6), torch.arange(2))
+
+
+def wrap_error(canvases: torch.Tensor, **settings) -> float:
+    height, width = canvases.shape[-2:]
+    defaults = {"wrap_height": False, "wrap_width": True, "borders": Borders((), ())}
+    metric = WrapError(height=height, width=width, **defaults | settings)
+    return measured(metric, canvases).value
+
+
+def test_wrap_error_is_the_closing_step_over_the_mean_step():
+    # Steps 2, 6, 4 and back by 12.
+    canvases = canvas_of([2, 6, 4])
+    assert wrap_error(canvases) == 12 / 4
+    assert wrap_error(canvases, borders=Borders((), (0, 2, 4))) == 12 / 3
+    down = canvases.transpose(-1, -2)
+    settings = {"wrap_height": True, "wrap_width": False, "borders": Borders((2,), (1, 2))}
+    assert wrap_error(down, **settings) == 12 / 3
+
+
+def test_each_axis_that_wraps_counts_once():
+    across = canvas_of([2, 6, 4])[:, :, :1].expand(-1, -1, 3, -1)
+    down = torch.tensor([0, 1, 10], dtype=torch.uint8).view(3, 1)
+    # Closing steps 12 across and 10 down, mean steps 4 and 5.
+    assert wrap_error(across + down, wrap_height=True) == pytest.approx((12 + 10) / (4 + 5))
+
+
+def test_wrap_error_of_a_circle_is_one_wherever_it_is_cut():
+    angle = 2 * math.pi * torch.arange(64) / 64
+    circle = (128 + 100 * torch.stack([angle.sin(), angle.cos(), (2 * angle).sin()])).round()
+    canvases = circle.to(torch.uint8).view(1, 3, 1, 64).expand(64, -1, 4, -1)
+    turned = torch.stack([canvas.roll(turn, -1) for turn, canvas in enumerate(canvases)])
+    # Every step closes one of the canvases.
+    assert wrap_error(turned) == pytest.approx(1)
+
+
+def test_wrap_error_needs_an_axis_that_wraps_and_a_step_that_is_no_border():
+    with pytest.raises(ValueError, match="must wrap along an axis"):
+        wrap_error(noise(2), wrap_width=False)
+    with pytest.raises(ValueError, match="a step that is no border"):
+        wrap_error(noise(2, width=3), borders=Borders((), (1, 2)))

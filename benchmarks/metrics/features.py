@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from typing_extensions import override
 
-__all__ = ["FeatureNetwork", "Inception", "RandomConv", "build_features"]
+__all__ = ["FeatureNetwork", "Inception", "RandomConv", "build_features", "fingerprint_of"]
 
 Images = UInt8[Tensor, "n 3 height width"]
 
@@ -39,13 +39,28 @@ class FeatureNetwork(abc.ABC):
         fingerprint: SHA-256 of the weights and of the settings, in hexadecimal; figures whose
             fingerprints differ are not comparable.
         dimensions: Length of a feature vector.
+        resizer: What an image is resized by before the network sees it.
+        dtype: What the network computes in.
         chunk: Images in flight at once: bounds memory and changes no feature.
     """
 
     name: str
     fingerprint: str
     dimensions: int
+    resizer: str
+    dtype: torch.dtype
     chunk: int
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a result must quote to say what its features are."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "dimensions": self.dimensions,
+            "resizer": self.resizer,
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
 
     def __call__(self, images: Images) -> Float[Tensor, "n dimensions"]:
         """Returns the features of every image, on the network's device.
@@ -92,7 +107,8 @@ class RandomConv(FeatureNetwork):
     """
 
     name = "random_conv"
-    chunk = 128
+    resizer = "none"
+    dtype = torch.float64
     min_side = 12  # pixels: at 1/4 of this a 3 x 3 filter still fits
 
     _scales = 3
@@ -125,9 +141,11 @@ class RandomConv(FeatureNetwork):
             "floor": self._floor,
             "dtype": "float64",
         }
-        self.fingerprint = _fingerprint(weights, settings)
+        self.fingerprint = fingerprint_of(weights, settings)
         self.dimensions = 6 + 3 * len(filters) * self._scales + len(textures) * (self._scales - 1)
         self._weights = {key: weight.to(device) for key, weight in weights.items()}
+        # On a CPU, few images whose filtered copies stay in its cache: 2.3 times as fast as 128.
+        self.chunk = 16 if torch.device(device).type == "cpu" else 256
 
     @override
     def embed(self, images: Images) -> Float64[Tensor, "n dimensions"]:
@@ -179,12 +197,14 @@ class Inception(FeatureNetwork):
 
     name = "inception"
     dimensions = 2048
+    resizer = "bilinear to 299 px, as TensorFlow 1"
+    dtype = torch.float32
     chunk = 32
 
     def __init__(self, weights: Path | None = None, *, device: torch.device | str = "cpu") -> None:
         network = _downloaded_inception() if weights is None else _local_inception(weights)
         settings = {"name": self.name, "layer": "2048", "dtype": "float32"}
-        self.fingerprint = _fingerprint(network.state_dict(), settings)
+        self.fingerprint = fingerprint_of(network.state_dict(), settings)
         self._network = network.to(device)
         self._device = device
 
@@ -242,7 +262,8 @@ def _differences(opponents: Float64[Tensor, "3 3"]) -> Float64[Tensor, "6 3 3 3"
     return torch.einsum("oc,shw->oschw", opponents, steps).flatten(0, 1)
 
 
-def _fingerprint(weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
+def fingerprint_of(weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a network's weights and settings, in hexadecimal."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, weight in sorted(weights.items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())

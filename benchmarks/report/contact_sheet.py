@@ -9,12 +9,12 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-__all__ = ["REAL", "Layout", "Strip", "contact_sheet", "draw_sheet", "layout"]
+from benchmarks.report.columns import REAL
+
+__all__ = ["Layout", "Strip", "contact_sheet", "draw_sheet", "layout"]
 
 Canvases = UInt8[Tensor, "_ 3 height width"]
 Band = tuple[list[str], list[tuple[str, list[int]]]]  # headings; name and samples of every line
-
-REAL = "real"  # the name whose canvases come last, in a band of their own
 
 MAX_WIDTH = 2400  # all lengths here are pixels of the sheet
 COMFORTABLE = 128  # height up to which strips are enlarged

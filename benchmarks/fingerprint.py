@@ -1,0 +1,60 @@
+"""What a figure rests on, and whether two figures may stand side by side.
+
+A Frechet distance of 500 canvases is not comparable with one of 50,000, nor one that used another
+network, another resizer or other reference crops: such rows are marked, never mixed.
+"""
+
+from typing import Any
+
+__all__ = ["MUST_AGREE", "changes", "differences"]
+
+# What must be equal for the figures of two rows to be compared. What is left of a fingerprint is
+# what a comparison is about (strategy, denoiser, seed), or where it was made.
+MUST_AGREE = (
+    "features",
+    "features_sha256",
+    "features_dtype",
+    "resizer",
+    "num_samples",
+    "num_reference",
+    "reference_sha256",
+    "canvas",
+    "wraps",
+)
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Returns what makes the figures of two rows incomparable, by name; empty if nothing does.
+
+    >>> differences({"num_samples": 64, "seed": 0}, {"num_samples": 500, "seed": 1})
+    {'num_samples': (64, 500)}
+    """
+    return {
+        name: pair
+        for name, pair in changes(first, second).items()
+        if name.partition(".")[0] in MUST_AGREE
+    }
+
+
+def changes(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Returns all that two fingerprints differ in, nested names with dots; None where absent.
+
+    >>> changes({"versions": {"torch": "2.11"}}, {"versions": {"torch": "2.12"}})
+    {'versions.torch': ('2.11', '2.12')}
+    """
+    left, right = _flat(first), _flat(second)
+    return {
+        name: (left.get(name), right.get(name))
+        for name in [*left, *(name for name in right if name not in left)]
+        if left.get(name) != right.get(name)
+    }
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in content.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Latency: seconds for one canvas against its width, for every strategy."""

@@ -1,0 +1,287 @@
+"""What a run of the latency benchmark leaves behind: every timing with what made it, as JSON."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.records import write_json
+
+__all__ = ["RECORD", "Absence", "Batch", "Floor", "LatencyResults", "Point", "Quartiles"]
+
+RECORD = "latency.json"  # in the folder of a run
+YARDSTICK = "naive"  # what every strategy is compared with
+
+
+@dataclasses.dataclass(frozen=True)
+class Quartiles:
+    """The middle half of repeated measurements, by linear interpolation between them.
+
+    >>> Quartiles.of([4.0, 1.0, 2.0])
+    Quartiles(median=2.0, lower=1.5, upper=3.0)
+    """
+
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Quartiles":
+        """Returns the median and the quartiles of at least one value."""
+        lower, median, upper = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+        return cls(median, lower, upper)
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One call of the network for so many patches.
+
+    Args:
+        patches: How many.
+        forward: Median seconds of a forward pass, for each pixel evaluated.
+        backward: Median seconds of a backward pass, for each pixel evaluated.
+    """
+
+    patches: int
+    forward: float
+    backward: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Floor:
+    """The least that evaluating a pixel costs here, over batches of several sizes.
+
+    Args:
+        batches: What was measured, from small to large.
+        too_large: Sizes for which memory did not suffice.
+    """
+
+    batches: list[Batch]
+    too_large: list[int]
+
+    @property
+    def forward(self) -> Batch:
+        """The batch whose forward pass is the cheapest."""
+        return min(self.batches, key=lambda batch: batch.forward)
+
+    @property
+    def backward(self) -> Batch:
+        """The batch whose backward pass is the cheapest."""
+        return min(self.batches, key=lambda batch: batch.backward)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One strategy at one width: what one canvas costs, in counts and in seconds.
+
+    Args:
+        strategy: Short name, or dotted path.
+        width: Width of the canvas, in patches.
+        canvas: Its height and width, in pixels.
+        network_calls: Calls of the network.
+        patch_evaluations: Windows evaluated, halves counted as windows of their own.
+        pixels: Pixels evaluated.
+        gradient_passes: Backward passes through the network.
+        gradient_pixels: Pixels of the estimates that these began with.
+        asked: Timed runs that the settings ask for.
+        repeats: Timed runs that the time allows.
+        rounds: Their rounds, numbered over the whole run: in a round every strategy runs once.
+        seconds: What each of them took.
+        network_seconds: How much of it was spent inside the network, forwards and backwards.
+        peak_memory_mib: Peak memory of the device, or of the process on a CPU, in MiB.
+    """
+
+    strategy: str
+    width: int
+    canvas: tuple[int, int]
+    network_calls: int
+    patch_evaluations: int
+    pixels: int
+    gradient_passes: int
+    gradient_pixels: int
+    asked: int
+    repeats: int
+    rounds: list[int] = dataclasses.field(default_factory=list)
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    network_seconds: list[float] = dataclasses.field(default_factory=list)
+    peak_memory_mib: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its runs are timed."""
+        return len(self.seconds) >= self.repeats
+
+    @property
+    def pixels_per_pixel(self) -> float:
+        """Pixels evaluated for each pixel of the canvas."""
+        return self.pixels / (self.canvas[0] * self.canvas[1])
+
+    @property
+    def latency(self) -> Quartiles:
+        """Seconds for one canvas."""
+        return Quartiles.of(self.seconds)
+
+    @property
+    def network_share(self) -> float:
+        """Share of the time spent inside the network, in [0, 1]."""
+        return sum(self.network_seconds) / sum(self.seconds)
+
+    def floor_seconds(self, floor: Floor) -> float:
+        """Seconds that its evaluations alone would take at the least cost of a pixel."""
+        forwards = self.pixels * floor.forward.forward
+        return forwards + self.gradient_pixels * floor.backward.backward
+
+    def ratio_to_floor(self, floor: Floor) -> float:
+        """Median seconds over those of the floor."""
+        return self.latency.median / self.floor_seconds(floor)
+
+    def ratio_to(self, other: "Point") -> Quartiles | None:
+        """Seconds over those of another strategy in the same round; None if they share none."""
+        theirs = dict(zip(other.rounds, other.seconds, strict=True))
+        mine = zip(self.rounds, self.seconds, strict=True)
+        ratios = [seconds / theirs[number] for number, seconds in mine if number in theirs]
+        return Quartiles.of(ratios) if ratios else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Absence:
+    """A point that is not there, and why.
+
+    Args:
+        strategy: Short name, or dotted path.
+        width: Width of the canvas, in patches.
+        reason: Why, in a sentence.
+        failed: Whether it was tried and failed; otherwise it was left out.
+        seconds: What one run took or would take, where it was left out to save time.
+    """
+
+    strategy: str
+    width: int
+    reason: str
+    failed: bool
+    seconds: float | None = None
+
+
+@dataclasses.dataclass
+class LatencyResults:
+    """A whole run.
+
+    Args:
+        name: The run's name.
+        created: When it was begun, ISO 8601, UTC.
+        command: The command that makes it again.
+        settings: Every setting, defaults included.
+        environment: Device, threads, library versions, commit, hashes of the code.
+        denoiser: Weights file, hash, size, provenance.
+        patch_size: Side of a patch, in pixels.
+        height: Height of the canvases, in pixels.
+        steps: Steps of the solver.
+        load: Mean number of busy processes in the minute before the run; None where the system
+            does not say.
+        floor: What evaluating a pixel costs; None before it is measured.
+        points: One for each strategy and width.
+        absences: The points that are not there.
+    """
+
+    name: str
+    created: str
+    command: str
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    denoiser: dict[str, Any]
+    patch_size: int
+    height: int
+    steps: int
+    load: float | None
+    floor: Floor | None = None
+    points: list[Point] = dataclasses.field(default_factory=list)
+    absences: list[Absence] = dataclasses.field(default_factory=list)
+
+    @property
+    def strategies(self) -> list[str]:
+        """The strategies with at least one finished point, by name."""
+        return sorted({point.strategy for point in self.finished})
+
+    @property
+    def finished(self) -> list[Point]:
+        """The points whose runs are all timed."""
+        return [point for point in self.points if point.finished]
+
+    @property
+    def widths(self) -> list[int]:
+        """The widths of the finished points, in patches, ascending."""
+        return sorted({point.width for point in self.finished})
+
+    def point(self, strategy: str, width: int) -> Point | None:
+        """Returns a finished point; None if it is not there."""
+        return _the_one(self.finished, strategy, width)
+
+    def has_begun(self, strategy: str, width: int) -> bool:
+        """Whether a point is counted, be its runs timed or not."""
+        return _the_one(self.points, strategy, width) is not None
+
+    def absence(self, strategy: str, width: int) -> Absence | None:
+        """Returns why a point is not there; None if that is not known."""
+        return _the_one(self.absences, strategy, width)
+
+    def line(self, strategy: str) -> list[Point]:
+        """Returns the finished points of a strategy, from narrow to wide."""
+        found = [point for point in self.finished if point.strategy == strategy]
+        return sorted(found, key=lambda point: point.width)
+
+    def ratio_to_naive(self, point: Point) -> Quartiles | None:
+        """Returns seconds over those of `naive` in the same rounds; None if there are none."""
+        naive = self.point(YARDSTICK, point.width)
+        return naive and point.ratio_to(naive)
+
+    @property
+    def next_round(self) -> int:
+        """The number of a round that nothing was timed in yet."""
+        return 1 + max((number for point in self.points for number in point.rounds), default=-1)
+
+    def put(self, item: Point | Absence) -> None:
+        """Puts a point, or why there is none, in the place of what was known of it."""
+        place = item.width, item.strategy
+        for items in (self.points, self.absences):
+            items[:] = [other for other in items if (other.width, other.strategy) != place]
+        (self.points if isinstance(item, Point) else self.absences).append(item)
+        self.points.sort(key=lambda point: (point.width, point.strategy))
+
+    def write(self, path: Path) -> None:
+        """Writes the run as JSON; a reader never sees half a file."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "LatencyResults":
+        """Reads what `write` wrote.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it is damaged, or another version of this code wrote it.
+        """
+        try:
+            content = json.loads(path.read_text())
+            floor, points = content["floor"], content["points"]
+            rebuilt = {
+                "floor": floor and _floor_from(floor),
+                "points": [Point(**point | {"canvas": tuple(point["canvas"])}) for point in points],
+                "absences": [Absence(**absence) for absence in content["absences"]],
+            }
+            return cls(**content | rebuilt)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{path} must hold a run of benchmarks.latency by this version, but it is damaged "
+                f"or by another one ({type(error).__name__}: {error}); measure again."
+            ) from error
+
+
+def _the_one(items: Iterable[Any], strategy: str, width: int) -> Any:
+    wanted = (item for item in items if (item.strategy, item.width) == (strategy, width))
+    return next(wanted, None)
+
+
+def _floor_from(content: dict[str, Any]) -> Floor:
+    return Floor(**content | {"batches": [Batch(**batch) for batch in content["batches"]]})

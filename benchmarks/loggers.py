@@ -1,0 +1,98 @@
+"""Figures to TensorBoard, CSV, W&B or MLflow, through Lightning's loggers."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch.loggers import (
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
+from PIL import Image as Picture
+
+from benchmarks.records import Row
+
+__all__ = ["LoggerName", "Loggers", "build_loggers"]
+
+LoggerName = Literal["tensorboard", "csv", "wandb", "mlflow"]
+PROJECT = "patchcanvas"
+
+BUILDERS: dict[LoggerName, Callable[[Path], Logger]] = {
+    "tensorboard": lambda folder: TensorBoardLogger(folder, name="tensorboard", version=""),
+    "csv": lambda folder: CSVLogger(folder, name="csv", version=""),
+    "wandb": lambda folder: WandbLogger(name=folder.name, save_dir=folder, project=PROJECT),
+    "mlflow": lambda folder: MLFlowLogger(
+        PROJECT, run_name=folder.name, save_dir=str(folder.parent / "mlruns")
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Loggers:
+    """Everything that a run tells, to everyone who listens.
+
+    Args:
+        loggers: Lightning's.
+    """
+
+    loggers: list[Logger]
+
+    def settings(self, settings: dict[str, Any]) -> None:
+        """Tells what the run rests on."""
+        for logger in self.loggers:
+            logger.log_hyperparams(settings)
+
+    def row(self, row: Row, *, num_samples: int) -> None:
+        """Tells a row: figures at the number of samples, curves at their distances in pixels."""
+        figures = {f"{name}/{row.strategy}": one.value for name, one in row.figures.items()}
+        if row.cost is not None:
+            figures |= {
+                f"seconds_per_canvas/{row.strategy}": row.cost.latency.median,
+                f"pixels_per_pixel/{row.strategy}": row.cost.pixels_per_pixel,
+            }
+        for logger in self.loggers:
+            logger.log_metrics(figures, step=num_samples)
+            for name, curve in row.curves.items():
+                for distance, value in zip(curve.distances, curve.values, strict=True):
+                    logger.log_metrics({f"{name} by px/{row.strategy}": value}, step=distance)
+
+    def picture(self, path: Path) -> None:
+        """Shows the contact sheet to those who can show one."""
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                with Picture.open(path) as picture:
+                    pixels = np.asarray(picture.convert("RGB"))
+                logger.experiment.add_image(path.stem, pixels, dataformats="HWC")
+            elif isinstance(logger, WandbLogger):
+                logger.log_image(path.stem, [str(path)])
+            elif isinstance(logger, MLFlowLogger):
+                logger.experiment.log_artifact(logger.run_id, str(path))
+
+    def finish(self, *, failed: bool) -> None:
+        """Says that the run is over, and leaves nothing unwritten."""
+        for logger in self.loggers:
+            logger.save()
+            logger.finalize("failed" if failed else "success")
+
+
+def build_loggers(names: list[LoggerName], folder: Path) -> Loggers:
+    """Returns the loggers of these names.
+
+    Raises:
+        ValueError: If the package of one is not installed.
+    """
+    loggers = []
+    for name in names:
+        try:
+            loggers.append(BUILDERS[name](folder))
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"loggers={name} needs a package that is not installed ({error}); "
+                f"pip install {name}, or leave it out."
+            ) from error
+    return Loggers(loggers)

@@ -1,0 +1,1 @@
+"""Metrics: formulas, and the torchmetrics that gather what they need."""

@@ -1,0 +1,214 @@
+"""The ruler: every strategy's canvases against the same real images, at the same places."""
+
+import dataclasses
+import functools
+import math
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+
+from benchmarks.metrics.clip import ClipImages
+from benchmarks.metrics.consistency import Consistency
+from benchmarks.metrics.correlation import Autocorrelation
+from benchmarks.metrics.drift import ColourDrift
+from benchmarks.metrics.features import FeatureNetwork
+from benchmarks.metrics.frechet import FrechetDistance
+from benchmarks.metrics.kernel import KernelDistance
+from benchmarks.metrics.manifold import NEIGHBOURS, PrecisionRecall
+from benchmarks.metrics.repetition import Repetition
+from benchmarks.metrics.seams import SeamRatio, WrapError
+from benchmarks.records import Curve, Estimate
+from benchmarks.reference import Reference
+from datamodules.patches import PatchData
+from strategies.canvas import Borders, Canvas
+
+__all__ = ["Figures", "Ruler", "drift_distance", "read_off"]
+
+Canvases = UInt8[Tensor, "samples 3 height width"]
+# Real canvases for seams and curves: their bootstrap standard errors are then 0.007 of a seam ratio
+# of 1, and 4 to 5 % of the drift, on landscapes and on photographs.
+LONG_CROPS = 256
+NO_BORDERS = Borders((), ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What a ruler reads off: single figures, and figures against distance."""
+
+    single: dict[str, Estimate]
+    curves: dict[str, Curve]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ruler:
+    """Measures canvases of one size against real images.
+
+    Args:
+        features: The network behind FID+.
+        reference: Its features of the real square crops.
+        canvas: What is measured.
+        num_samples: How many canvases there will be.
+        strip: Width of the strips whose colours are compared, in pixels.
+        seed: Seeds the places of the crops and the resampling.
+        long_crops: Real crops of the canvas's size; None where no image is large enough.
+        why_no_long_crops: The reason, in that case.
+        clip: Embeds squares, for their consistency; None leaves it out.
+    """
+
+    features: FeatureNetwork
+    reference: Reference
+    canvas: Canvas
+    num_samples: int
+    strip: int
+    seed: int
+    long_crops: Canvases | None
+    why_no_long_crops: str | None
+    clip: ClipImages | None = None
+
+    @classmethod
+    def of(
+        cls,
+        data: PatchData,
+        features: FeatureNetwork,
+        reference: Reference,
+        canvas: Canvas,
+        *,
+        num_samples: int,
+        strip: int,
+        seed: int,
+        clip: ClipImages | None = None,
+    ) -> "Ruler":
+        """Takes real long crops from the data's `test` split, behind those of the reference."""
+        long_crops, why = None, None
+        first = len(reference.features)
+        try:
+            long_crops = data.crops("test", LONG_CROPS, canvas.height, canvas.width, first=first)
+        except ValueError as error:
+            why = str(error)
+        return cls(features, reference, canvas, num_samples, strip, seed, long_crops, why, clip)
+
+    def crop_metrics(self) -> MetricCollection:
+        """Returns the figures of one square a canvas, which share its features."""
+        return MetricCollection(self._of_crops(), compute_groups=[list(self._of_crops())])
+
+    def metrics(self, borders: Borders = NO_BORDERS, *, starts_at: int = 0) -> MetricCollection:
+        """Returns all figures of canvases whose windows meet at `borders`.
+
+        Args:
+            borders: Where seams would be.
+            starts_at: Column where the strategy began.
+        """
+        of_crops = self._of_crops()
+        others = self._of_canvases(borders, starts_at)
+        groups = [list(of_crops), *([name] for name in others)]
+        return MetricCollection(of_crops | others, compute_groups=groups)
+
+    def real(self, borders: Borders, *, starts_at: int) -> Figures:
+        """Measures real long crops at the same places; nothing, where there are none."""
+        if self.long_crops is None:
+            return Figures({}, {})
+        metrics = MetricCollection(self._of_canvases(borders, starts_at), compute_groups=False)
+        for metric in metrics.values():
+            metric.distributed_available_fn = alone
+        metrics.update(self.long_crops, torch.arange(len(self.long_crops)))
+        return read_off(metrics)
+
+    def _of_crops(self) -> dict[str, Metric]:
+        of_reference = {"reference": self.reference.features, "seed": self.seed}
+        metrics: dict[str, Metric] = {
+            "frechet": FrechetDistance(self.features, **of_reference),
+            "kernel": KernelDistance(self.features, **of_reference),
+        }
+        # Also without one canvas, which the interval leaves out, there must be enough neighbours.
+        if min(self.num_samples - 1, len(self.reference.features)) > NEIGHBOURS:
+            metrics["manifold"] = PrecisionRecall(self.features, **of_reference)
+        return metrics
+
+    def _of_canvases(self, borders: Borders, starts_at: int) -> dict[str, Metric]:
+        """Returns the figures that need no reference, those that the canvas has room for."""
+        height, width, seed = self.canvas.height, self.canvas.width, self.seed
+        size = {"height": height, "width": width}
+        metrics: dict[str, Metric] = {
+            "drift": ColourDrift(
+                **size,
+                strip=self.strip,
+                distance=drift_distance(width, self.strip),
+                start=starts_at,
+                seed=seed,
+            )
+        }
+        if inside(borders, self.canvas):
+            metrics["seams"] = SeamRatio(**size, borders=borders, seed=seed)
+        if self.canvas.wrap_height or self.canvas.wrap_width:
+            metrics["wrap"] = WrapError(
+                **size,
+                wrap_height=self.canvas.wrap_height,
+                wrap_width=self.canvas.wrap_width,
+                borders=borders,
+                seed=seed,
+            )
+        if width > self.strip:
+            metrics["correlation"] = Autocorrelation(
+                **size, longest=width - self.strip, real=self._real_autocorrelation, seed=seed
+            )
+        if max(height, width) >= 2 * min(height, width):
+            side = min(height, width)
+            metrics["repetition"] = Repetition(self.features, **size, side=side, seed=seed)
+            if self.clip is not None:
+                metrics["consistency"] = Consistency(self.clip, side=side, seed=seed)
+        return metrics
+
+    @functools.cached_property
+    def _real_autocorrelation(self) -> Curve | None:
+        """Of the real long crops, on every process alike."""
+        width = self.canvas.width
+        if self.long_crops is None or width <= self.strip:
+            return None
+        metric = Autocorrelation(
+            height=self.canvas.height, width=width, longest=width - self.strip, seed=self.seed
+        )
+        metric.distributed_available_fn = alone
+        metric.update(self.long_crops, torch.arange(len(self.long_crops)))
+        return metric.compute()["autocorrelation"]
+
+
+def alone() -> bool:
+    """Keeps a metric from asking other processes: each has measured all canvases itself."""
+    return False
+
+
+def inside(borders: Borders, canvas: Canvas) -> bool:
+    """Whether any border lies on the canvas, which one of a larger plan need not."""
+    return any(0 < column < canvas.width for column in borders.columns) or any(
+        0 < row < canvas.height for row in borders.rows
+    )
+
+
+def read_off(metrics: MetricCollection) -> Figures:
+    """Computes all figures, over all processes.
+
+    Those that are not finite are left out: steps at borders over steps elsewhere where there are
+    none elsewhere, or an interval that needs more canvases.
+    """
+    computed = {name: one for name, one in metrics.compute().items() if _finite(one)}
+    return Figures(
+        {name: one for name, one in computed.items() if isinstance(one, Estimate)},
+        {name: one for name, one in computed.items() if isinstance(one, Curve)},
+    )
+
+
+def _finite(figure: Estimate | Curve) -> bool:
+    if isinstance(figure, Estimate):
+        return all(map(math.isfinite, (figure.value, figure.low, figure.high)))
+    return all(map(math.isfinite, (*figure.values, *figure.low, *figure.high)))
+
+
+def drift_distance(width: int, strip: int) -> int | None:
+    """Returns the pixels over which drift is measured: four strips, or None if they do not fit.
+
+    >>> drift_distance(192, strip=32), drift_distance(128, strip=32)
+    (128, None)
+    """
+    return 4 * strip if width >= 5 * strip else None

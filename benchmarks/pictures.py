@@ -1,0 +1,26 @@
+"""Canvases as PNG."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image as Picture
+from torch import Tensor
+
+__all__ = ["read_picture", "write_picture"]
+
+
+def write_picture(canvas: UInt8[Tensor, "channels height width"], path: Path) -> None:
+    """Writes a canvas in one stroke; a file that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(part, "PNG")
+    part.replace(path)
+
+
+def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:
+    """Reads what `write_picture` wrote."""
+    with Picture.open(path) as picture:
+        pixels = np.array(picture.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -1,0 +1,155 @@
+"""What must be read with the figures of a run, and its settings spelt out."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks.fingerprint import differences
+from benchmarks.metrics.catalogue import FIGURES
+from benchmarks.records import Results
+from benchmarks.report.columns import DAGGER, PATCHES, TITLES, baselines, figure_name, row_title
+
+__all__ = ["flattened", "listed", "notes", "shape_name"]
+
+SMALL = 500  # canvases; below it, intervals are wide and the bias of the Frechet distance is large
+SHORT = 200  # characters of a failure's reason; the report has all of them
+
+
+def notes(results: Results) -> list[str]:
+    """Returns what must be read with the figures, a sentence or two each."""
+    height, width = results.canvas
+    network = results.features["name"]
+    found = [
+        f"N = {results.num_samples:,} {shape_name(results)} of {height} x {width} px for each "
+        f"strategy; {results.num_reference:,} reference crops; {figure_name(results)}; "
+        f"{_steps(results)}; "
+        f"device: {results.environment.get('device', 'not recorded')}.",
+        _brackets(results),
+    ]
+    if results.patches is not None:
+        found.append(
+            f"{TITLES[PATCHES]} are squares that the denoiser makes by itself, its plain FID in "
+            "the column of FID+: what the denoiser is worth before any strategy."
+        )
+    if results.drift_distance is not None and _has(results, "colour_drift"):
+        found.append(f"Drift is over {results.drift_distance} px, black and white being 2 apart.")
+    if any(row.budget is not None for row in results.rows):
+        found.append(
+            "A number after @ is a budget: pixels the network may evaluate for each pixel of the "
+            "canvas."
+        )
+    if any(row.cost and row.cost.gradient_passes for row in results.rows):
+        found.append("∇ counts backward passes through the network.")
+    if results.num_samples < SMALL:
+        found.append(
+            f"N = {results.num_samples:,} is small (below {SMALL}): intervals are wide, and "
+            "strategies whose intervals overlap are not told apart."
+        )
+    if network != "inception":
+        found.append(
+            f"Figures by {network}, such as {figure_name(results)}, are not comparable to FID+ "
+            "(inception), nor to published figures."
+        )
+    found += _unfair(results)
+    return found + [f"Failed: {name}: {_shortened(why)}" for name, why in results.failures.items()]
+
+
+def shape_name(results: Results) -> str:
+    """Returns what the canvases are called: loops where they wrap."""
+    canvas = results.settings.get("canvas") or {}
+    wraps = canvas.get("wrap_height", False), canvas.get("wrap_width", False)
+    names = {
+        (False, False): "canvases",
+        (False, True): "loops",
+        (True, False): "loops from top to bottom",
+        (True, True): "tori",
+    }
+    return names[wraps]
+
+
+def flattened(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Spells nested settings out, a line each.
+
+    >>> flattened({"solver": {"num_steps": 18, "churn": None}, "canvas": [32, 192]})
+    {'solver.num_steps': '18', 'solver.churn': 'none', 'canvas': '32, 192'}
+    """
+    found = {}
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            found |= flattened(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = _spelt(value)
+    return found
+
+
+def listed(names: Iterable[str]) -> str:
+    """Joins names as in a sentence.
+
+    >>> listed(["seams", "drift", "wrap"])
+    'seams, drift and wrap'
+    """
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _has(results: Results, name: str) -> bool:
+    return any(name in row.figures for row in [*baselines(results), *results.rows])
+
+
+def _brackets(results: Results) -> str:
+    beside = [
+        figure.title.lower() if name != "consistency" else figure.title
+        for name, figure in FIGURES.items()
+        if figure.better == "real" and _has(results, name)
+    ]
+    real = f"for {listed(beside)} the figure of real crops; " if beside else ""
+    return (
+        f"In brackets: the 95 % interval of FID+; {real}the quartiles of the seconds for one "
+        "canvas alone."
+    )
+
+
+def _unfair(results: Results) -> list[str]:
+    """Says of every row with a dagger what sets it apart."""
+    if not results.rows:
+        return []
+    first, *others = results.rows
+    found = []
+    for row in others:
+        apart = differences(first.fingerprint, row.fingerprint)
+        if apart:
+            said = ", ".join(
+                f"{name} {_spelt(here)}, not {_spelt(there)}"
+                for name, (there, here) in apart.items()
+            )
+            found.append(
+                f"{DAGGER} {row_title(row)} must not be compared with {row_title(first)}: {said}."
+            )
+    return found
+
+
+def _steps(results: Results) -> str:
+    """Names the steps of the strategies; they may differ in a comparison at equal cost."""
+    settings = [flattened(row.settings) for row in results.rows]
+    found = {
+        int(value)
+        for entries in settings
+        for key, value in entries.items()
+        if key.split(".")[-1] == "num_steps" and value.isdecimal()
+    }
+    if not found:
+        return "steps not recorded"
+    least, most = min(found), max(found)
+    return f"{least} steps" if least == most else f"{least} to {most} steps, by strategy"
+
+
+def _spelt(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_spelt, value)) or "none"
+    return "none" if value == {} else str(value)
+
+
+def _shortened(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= SHORT else line[: SHORT - 1] + "…"

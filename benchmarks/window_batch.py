@@ -1,0 +1,167 @@
+"""How many windows go through the network at once: as many as memory holds, or exactly so many."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
+from torch import Tensor
+
+from benchmarks.records import write_json
+from denoisers.contract import Image, PatchDenoiser, Sigma
+
+__all__ = ["ExactBatch", "FittingBatch", "Memory", "WindowBatch", "out_of_memory", "with_batch"]
+
+WindowBatch = int | Literal["auto"]
+
+
+def with_batch(denoiser: PatchDenoiser, size: WindowBatch, memory: "Memory") -> PatchDenoiser:
+    """Returns the denoiser with calls of the asked size.
+
+    Args:
+        denoiser: The network.
+        size: `auto` for as many windows as memory holds, or their exact number.
+        memory: What is known of this device already; only `auto` asks it.
+
+    Raises:
+        ValueError: If the number is below 1.
+    """
+    return FittingBatch(denoiser, memory) if size == "auto" else ExactBatch(denoiser, size)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, torch.OutOfMemoryError) or is_oom_error(error):
+        return True
+    return isinstance(error, RuntimeError) and "MPS backend out of memory" in str(error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """The most pixels that went through a network at once, remembered for a device.
+
+    Args:
+        path: A JSON file that all runs share; deleting it forgets everything.
+        key: Names the device, the weights and the precision.
+    """
+
+    path: Path
+    key: str
+
+    def most_pixels(self) -> int | None:
+        """Returns the limit that was found; None while no call has failed."""
+        return self._all().get(self.key)
+
+    def remember(self, most_pixels: int) -> None:
+        """Keeps a limit for later runs."""
+        write_json(self.path, self._all() | {self.key: most_pixels})
+
+    def _all(self) -> dict[str, int]:
+        try:
+            content = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return {}  # nothing learnt yet, or damaged: it will be learnt again
+        return content if isinstance(content, dict) else {}
+
+
+class _Wrapper:
+    """A patch denoiser that passes its windows on in parts."""
+
+    def __init__(self, denoiser: PatchDenoiser) -> None:
+        self.denoiser = denoiser
+        self.patch_size = denoiser.patch_size
+        self.multiple = denoiser.multiple
+        self.channels = denoiser.channels
+        self.takes_noise_maps = denoiser.takes_noise_maps
+
+
+class FittingBatch(_Wrapper):
+    """Halves the batch when memory runs out, and never tries as many pixels again.
+
+    A batch that fits is one call. Which split was needed changes the last bit of an image, as any
+    change of batch size does; `ExactBatch` does not.
+
+    Args:
+        denoiser: The network.
+        memory: Where the limit is kept.
+    """
+
+    def __init__(self, denoiser: PatchDenoiser, memory: Memory) -> None:
+        super().__init__(denoiser)
+        self.memory = memory
+        self.most_pixels = memory.most_pixels()
+
+    def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
+        """Denoises, in as few calls as memory allows.
+
+        Raises:
+            RuntimeError: If memory does not hold a single window.
+        """
+        pixels = x_t[0, 0].numel()
+        done: list[Image] = []
+        start = 0
+        while start < len(x_t):
+            size = len(x_t) - start
+            if self.most_pixels is not None:
+                size = max(1, min(size, self.most_pixels // pixels))
+            part = slice(start, start + size)
+            try:
+                done.append(self.denoiser(x_t[part], _part(sigma, part), _part(context, part)))
+            except RuntimeError as error:
+                if not out_of_memory(error) or size == 1:
+                    raise
+                self.most_pixels = size // 2 * pixels
+            else:
+                start += size
+                continue
+            # Outside the handler, whose traceback would keep the failed call's memory.
+            garbage_collection_cuda()
+            self.memory.remember(self.most_pixels)
+        return done[0] if len(done) == 1 else torch.cat(done)
+
+
+class ExactBatch(_Wrapper):
+    """Every call has exactly so many windows; the last one is filled up and cut again.
+
+    Kernels are chosen by the size of a batch and round differently; at one size, what becomes of a
+    window does not depend on the windows beside it. So canvases are the same bits whatever the
+    number of canvases made together, at the price of windows evaluated for nothing.
+
+    Args:
+        denoiser: The network.
+        size: Windows in a call.
+    """
+
+    def __init__(self, denoiser: PatchDenoiser, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"window_batch must be auto or at least 1, got {size}.")
+        super().__init__(denoiser)
+        self.size = size
+
+    def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
+        """Denoises in calls of one size."""
+        # Rows of their own for all: a level that all share takes another way through the network.
+        sigma = sigma.expand(len(x_t), *sigma.shape[1:])
+        done = []
+        for start in range(0, len(x_t), self.size):
+            part = slice(start, start + self.size)
+            missing = self.size - len(x_t[part])
+            x0_hat = self.denoiser(
+                _filled(x_t[part], missing),
+                _filled(sigma[part], missing),
+                None if context is None else _filled(context[part], missing),
+            )
+            done.append(x0_hat[: self.size - missing])
+        return torch.cat(done)
+
+
+def _part(rows: Any, part: slice) -> Any:
+    """Returns the rows of a part; of what holds for all rows, everything."""
+    return rows if rows is None or len(rows) == 1 else rows[part]
+
+
+def _filled(rows: Tensor, missing: int) -> Tensor:
+    """Repeats the last row."""
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
