@@ -33,7 +33,7 @@ HOW = {
         "cache",
         "latency_repeats",
     ),
-    "environment": ("threads",),
+    "environment": ("threads", "commit"),  # the hash of the code tells more than the commit
 }
 
 
