@@ -27,7 +27,7 @@ from benchmarks.environment import (
 from benchmarks.folder import RunFolder
 from benchmarks.generation import Maker, canvas_batches, measure_latency
 from benchmarks.latency.records import RECORD as LATENCY_RECORD
-from benchmarks.loggers import Loggers, build_loggers
+from benchmarks.loggers import Loggers, build_loggers, refuse_missing
 from benchmarks.metrics.clip import ClipImages
 from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.ruler import Figures, Ruler, drift_distance, read_off
@@ -117,7 +117,7 @@ class Comparison:
         # On the CPU first, so that what is missing is said once and before other processes start.
         build_features(settings.features, weights=settings.features_weights)
         clip = build_clip(plan, "cpu")
-        build_loggers(settings.loggers, settings.results)
+        refuse_missing(settings.loggers)
         processes = launched(
             device,
             devices=settings.devices,

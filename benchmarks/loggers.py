@@ -1,6 +1,8 @@
 """Figures to TensorBoard, CSV, W&B or MLflow, through Lightning's loggers."""
 
 import dataclasses
+import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -17,17 +19,22 @@ from PIL import Image as Picture
 
 from benchmarks.records import Row
 
-__all__ = ["LoggerName", "Loggers", "build_loggers"]
+__all__ = ["LoggerName", "Loggers", "build_loggers", "refuse_missing"]
 
 LoggerName = Literal["tensorboard", "csv", "wandb", "mlflow"]
 PROJECT = "patchcanvas"
 
+PACKAGES: dict[LoggerName, str] = {"wandb": "wandb", "mlflow": "mlflow"}  # of those that need one
 BUILDERS: dict[LoggerName, Callable[[Path], Logger]] = {
     "tensorboard": lambda folder: TensorBoardLogger(folder, name="tensorboard", version=""),
     "csv": lambda folder: CSVLogger(folder, name="csv", version=""),
     "wandb": lambda folder: WandbLogger(name=folder.name, save_dir=folder, project=PROJECT),
     "mlflow": lambda folder: MLFlowLogger(
-        PROJECT, run_name=folder.name, save_dir=str(folder.parent / "mlruns")
+        PROJECT,
+        run_name=folder.name,
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI")
+        or f"sqlite:///{folder.parent.resolve() / 'mlflow.db'}",
+        artifact_location=str(folder.resolve() / "mlflow"),
     ),
 }
 
@@ -81,18 +88,22 @@ class Loggers:
 
 
 def build_loggers(names: list[LoggerName], folder: Path) -> Loggers:
-    """Returns the loggers of these names.
+    """Returns the loggers of these names, which write into the folder of a run.
+
+    W&B and MLflow listen to their own environment variables too (WANDB_MODE, MLFLOW_TRACKING_URI).
+    """
+    return Loggers([BUILDERS[name](folder) for name in names])
+
+
+def refuse_missing(names: list[LoggerName]) -> None:
+    """Checks that the packages of these loggers are installed.
 
     Raises:
-        ValueError: If the package of one is not installed.
+        ValueError: If one is not.
     """
-    loggers = []
     for name in names:
-        try:
-            loggers.append(BUILDERS[name](folder))
-        except ModuleNotFoundError as error:
+        if name in PACKAGES and importlib.util.find_spec(PACKAGES[name]) is None:
             raise ValueError(
-                f"loggers={name} needs a package that is not installed ({error}); "
-                f"pip install {name}, or leave it out."
-            ) from error
-    return Loggers(loggers)
+                f"loggers={name} needs the package {PACKAGES[name]}, which is not installed: "
+                f"pip install {PACKAGES[name]}, or leave it out."
+            )

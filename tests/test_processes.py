@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -39,7 +40,8 @@ class Runner:
     def __init__(self, weights: Path, folder: Path) -> None:
         self.folder = folder
         self.command = [
-            *(sys.executable, "-m", "benchmarks.run", "strategy=diffcollage"),
+            *(sys.executable, "-m", "benchmarks.run"),
+            "strategy=diffcollage",
             f"denoiser={weights}",
             f"results={folder / 'results'}",
             f"cache={folder / 'cache'}",
@@ -53,10 +55,14 @@ class Runner:
         ]
 
     def start(self, *settings: str) -> subprocess.Popen:
+        return self.started([*self.command, *settings])
+
+    @staticmethod
+    def started(command: list[str]) -> subprocess.Popen:
         # One thread each: a sum over two threads rounds otherwise than one over one.
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.Popen(
-            [*self.command, *settings],
+            command,
             cwd=ROOT,
             env=environment,
             text=True,
@@ -144,6 +150,26 @@ def test_a_worker_that_dies_ends_the_run_and_the_same_command_goes_on(weights, t
     made = runner.files()
     assert_same(runner.run("batch_size=1", "devices=2"), whole)
     assert made.items() <= runner.files().items()
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_starts_on_two_nodes_make_the_figures_of_one(
+    weights, tmp_path, whole
+):
+    runner = Runner(weights, tmp_path)
+    launch = ["torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = []
+    for rank in (0, 1):
+        own = [f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}", "-m"]
+        command = [sys.executable, "-m", *launch, *own, *runner.command[2:]]
+        nodes.append(Runner.started([*command, "batch_size=2", "num_nodes=2"]))
+    for node in nodes:
+        said, _ = node.communicate(timeout=240)
+        assert node.returncode == 0, said
+    assert_same(runner.results(), whole)
 
 
 def test_bad_settings_are_said_once_and_before_any_process_starts(weights, tmp_path):
