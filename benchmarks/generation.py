@@ -91,7 +91,9 @@ def canvas_batches(
     """
     finished = processes.once(lambda: files.finished(count))
     for path in processes.share(list(finished.values())):
-        yield files.read(path)
+        batch = files.read(path)
+        _write_pictures(batch, pictures)
+        yield batch
     taken = {index for indices in finished for index in indices}
     missing = [index for index in range(count) if index not in taken]
     with BackgroundWriter() as writer:
@@ -122,11 +124,16 @@ def _made(maker: Maker, run: range) -> Iterator[Batch]:
 
 def _write(batch: Batch, files: SampleFiles, pictures: Callable[[int], Path | None]) -> None:
     """Writes pictures first: a batch whose file is there is finished."""
+    _write_pictures(batch, pictures)
+    files.write(batch)
+
+
+def _write_pictures(batch: Batch, pictures: Callable[[int], Path | None]) -> None:
+    """Writes the pictures that are not there yet."""
     for index, canvas in zip(batch.indices, batch.canvases, strict=True):
         path = pictures(index)
-        if path is not None:
+        if path is not None and not path.is_file():
             write_picture(canvas, path)
-    files.write(batch)
 
 
 @torch.no_grad()

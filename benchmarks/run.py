@@ -6,6 +6,7 @@ from rich.console import Console
 
 from benchmarks.command_line import parse
 from benchmarks.comparison import Comparison
+from benchmarks.preparation import prepared
 from benchmarks.processes import LostProcessError
 
 __all__ = ["main"]
@@ -22,13 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        comparison = Comparison.prepare(parse(arguments), arguments)
+        comparison = Comparison(prepared(parse(arguments), arguments))
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError, RuntimeError) as error:
         console.print(f"error: {error}", markup=False)
         return 2
-    processes = comparison.processes
+    processes = comparison.run.processes
     console.quiet = not processes.first
     try:
         outcome = comparison.execute(console)

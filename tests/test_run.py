@@ -195,6 +195,20 @@ def test_other_settings_do_not_continue_a_run(arguments, tmp_path):
     assert len(folders(tmp_path)) == 2
 
 
+def test_pictures_that_were_lost_are_written_again(arguments, tmp_path):
+    command = [*arguments, "strategy=tests.test_run.Moody"]
+    behaviour["raise"] = KeyboardInterrupt()
+    main(command)
+    (folder,) = folders(tmp_path)
+    lost = sorted((folder / "canvases").glob("tests*.png"))
+    pixels = lost[0].read_bytes()
+    for path in lost:
+        path.unlink()
+    behaviour["raise"] = None
+    assert main(command) == 0
+    assert lost[0].read_bytes() == pixels
+
+
 def test_a_damaged_batch_is_made_again(arguments, tmp_path):
     command = [*arguments, "strategy=tests.test_run.Moody"]
     behaviour["raise"] = KeyboardInterrupt()
