@@ -54,32 +54,40 @@ class Comparison:
         self.run.results.failures.clear()
         self.run.loggers.settings(self.run.results.settings)
         before = dict(self.run.results.seconds)
-        with progress_bars(console) as progress:
-            ruler = self._ruler(progress)
-            finished = {row.strategy for row in self.run.results.rows}
-            if self._measures_patches() and self.run.results.patches is None:
-                self._attempt(PATCHES, lambda: self._patches_row(ruler, progress))
-                self._spent(begun, before)
-            for name, strategy in self.run.strategies.items():
-                if name not in finished:
-                    row = self._row_of(name, strategy, ruler, progress)
-                    self._attempt(name, row)
-                    self._spent(begun, before)
-        self.run.processes.once(self._write_pages)
-        self._spent(begun, before)
+        try:
+            self._fill(console)
+            self._account(begun, before)
+            self.run.processes.once(self._write_pages)
+        finally:
+            self._account(begun, before)
         if self.run.processes.first:
             Console().print(comparison(self.run.results))
         console.print(f"report: {self.run.folder.path / 'report.html'}", markup=False)
         self.run.loggers.finish(failed=bool(self.run.results.failures))
         return 1 if self.run.results.failures else 0
 
-    def _spent(self, begun: float, before: dict[str, float]) -> None:
-        """Keeps the account of time: this process's, over all interruptions."""
-        self.run.results.seconds = {
-            "wall": before.get("wall", 0.0) + time.perf_counter() - begun,
-            "network": before.get("network", 0.0) + self.network_seconds,
-        }
-        self._keep()
+    def _fill(self, console: Console) -> None:
+        """Makes the rows that are missing."""
+        with progress_bars(console) as progress:
+            ruler = self._ruler(progress)
+            finished = {row.strategy for row in self.run.results.rows}
+            if self._measures_patches() and self.run.results.patches is None:
+                self._attempt(PATCHES, lambda: self._patches_row(ruler, progress))
+            for name, strategy in self.run.strategies.items():
+                if name not in finished:
+                    self._attempt(name, self._row_of(name, strategy, ruler, progress))
+
+    def _account(self, begun: float, before: dict[str, float]) -> None:
+        """Adds what this run has taken so far to what others before it have.
+
+        The time of the first process; asks no other, which may be gone.
+        """
+        if self.run.processes.first:
+            spent = {"wall": time.perf_counter() - begun, "network": self.network_seconds}
+            self.run.results.seconds = {
+                name: before.get(name, 0.0) + value for name, value in spent.items()
+            }
+            self.run.folder.write(self.run.results)
 
     def _keep(self) -> None:
         """Writes what is known so far."""
@@ -236,11 +244,12 @@ class Comparison:
                 metrics.update(batch.canvases, torch.tensor(batch.indices))
                 seconds += batch.seconds
                 network_seconds += batch.network_seconds
+                if not batch.from_disk:
+                    self.network_seconds += batch.network_seconds
                 progress.advance(task, len(batch.canvases))
         except Exception as raised:  # the others wait for this process: they must hear of it
             error = raised
         self.run.processes.agree(error)
-        self.network_seconds += network_seconds
         totals = self.run.processes.gathered((seconds, network_seconds))
         return Made(
             read_off(metrics),

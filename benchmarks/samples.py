@@ -26,12 +26,14 @@ class Batch:
         canvases: All of them.
         seconds: Wall time of making them.
         network_seconds: What of it was spent inside the network.
+        from_disk: Whether an earlier run made it.
     """
 
     first: int
     canvases: UInt8[Tensor, "samples channels height width"]
     seconds: float
     network_seconds: float
+    from_disk: bool = False
 
     @property
     def indices(self) -> range:
@@ -83,6 +85,7 @@ class SampleFiles:
                 file.get_tensor("canvases"),
                 float(times["seconds"]),
                 float(times["network_seconds"]),
+                from_disk=True,
             )
 
 
