@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.fingerprint import MUST_AGREE, changes
+from benchmarks.fingerprint import MUST_AGREE, changes, other_definition
 from benchmarks.metrics.catalogue import FIGURES
 from benchmarks.records import Estimate, Results, Row
 
@@ -130,6 +130,9 @@ def _print_figures(console: Console, pairs: list[tuple[Row, Row]], comparable: b
                 same += 1
                 continue
             verdict = "beyond chance" if told_apart(one, other) else "within chance"
+            differing = other_definition(name, left.fingerprint, right.fingerprint)
+            if differing is not None:
+                verdict = f"another {differing}: not comparable"
             table.add_row(
                 left.strategy,
                 FIGURES[name].title,

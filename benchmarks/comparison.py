@@ -1,8 +1,8 @@
 """A comparison of strategies on one denoiser, from checked settings to the report."""
 
 import dataclasses
-import errno
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 from benchmarks.generation import Maker, canvas_batches, measure_latency
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
 from benchmarks.preparation import Prepared
-from benchmarks.processes import LostProcessError
+from benchmarks.processes import LostProcessError, SharedError, is_fatal
 from benchmarks.progress import progress_bars
 from benchmarks.records import Cost, Row, plain
 from benchmarks.reference import reference_of
@@ -31,8 +31,6 @@ __all__ = ["Comparison"]
 
 PATCHES = "patches"  # the row of squares that the denoiser makes by itself
 CHUNK = 64  # real crops in memory at once
-# What every strategy would fail at alike.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclasses.dataclass
@@ -47,24 +45,33 @@ class Comparison:
     run: Prepared
     network_seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._begun = time.perf_counter()
+        self._before = dict(self.run.results.seconds)
+
     def execute(self, console: Console) -> int:
         """Fills the table row by row; a finished row is on disk before the next begins."""
-        begun = time.perf_counter()
+        results = self.run.results
         console.print(f"writing to {self.run.folder.path}", markup=False)
-        self.run.results.failures.clear()
-        self.run.loggers.settings(self.run.results.settings)
-        before = dict(self.run.results.seconds)
+        results.failures.clear()
+        self.run.loggers.settings(results.settings)
+        for row in (results.real, results.patches, *results.rows):
+            if row is not None:  # of an earlier, interrupted run
+                self._tell(row)
         try:
             self._fill(console)
-            self._account(begun, before)
+            self._account()
             self.run.processes.once(self._write_pages)
         finally:
-            self._account(begun, before)
+            self._account()
+            if self.run.processes.first:
+                self.run.folder.write(results)
+                self.run.folder.unlock()
         if self.run.processes.first:
-            Console().print(comparison(self.run.results))
+            Console().print(comparison(results))
         console.print(f"report: {self.run.folder.path / 'report.html'}", markup=False)
-        self.run.loggers.finish(failed=bool(self.run.results.failures))
-        return 1 if self.run.results.failures else 0
+        self.run.loggers.finish(failed=bool(results.failures))
+        return 1 if results.failures else 0
 
     def _fill(self, console: Console) -> None:
         """Makes the rows that are missing."""
@@ -77,21 +84,20 @@ class Comparison:
                 if name not in finished:
                     self._attempt(name, self._row_of(name, strategy, ruler, progress))
 
-    def _account(self, begun: float, before: dict[str, float]) -> None:
-        """Adds what this run has taken so far to what others before it have.
-
-        The time of the first process; asks no other, which may be gone.
-        """
-        if self.run.processes.first:
-            spent = {"wall": time.perf_counter() - begun, "network": self.network_seconds}
-            self.run.results.seconds = {
-                name: before.get(name, 0.0) + value for name, value in spent.items()
-            }
-            self.run.folder.write(self.run.results)
+    def _account(self) -> None:
+        """Adds what this run has taken so far to what others before it have."""
+        spent = {"wall": time.perf_counter() - self._begun, "network": self.network_seconds}
+        self.run.results.seconds = {
+            name: self._before.get(name, 0.0) + value for name, value in spent.items()
+        }
 
     def _keep(self) -> None:
         """Writes what is known so far."""
+        self._account()
         self.run.processes.once(lambda: self.run.folder.write(self.run.results))
+
+    def _tell(self, row: Row) -> None:
+        self.run.loggers.row(row, num_samples=self.run.plan.settings.num_samples)
 
     def _ruler(self, progress: Progress) -> Ruler:
         """Builds the ruler and measures real images with it."""
@@ -123,7 +129,7 @@ class Comparison:
         if self.run.results.real is None:
             self.run.results.real = self._real_row(ruler, progress)
             self._keep()
-            self.run.loggers.row(self.run.results.real, num_samples=settings.num_samples)
+            self._tell(self.run.results.real)
         return ruler
 
     def _real_row(self, ruler: Ruler, progress: Progress) -> Row:
@@ -309,6 +315,7 @@ class Comparison:
             "num_reference": settings.num_reference,
             "reference_sha256": ruler.reference.sha256,
             "crop_seed": settings.seed,
+            "strip": ruler.strip,
             "canvas": f"{canvas.height} x {canvas.width} px",
             "wraps": f"height: {canvas.wrap_height}, width: {canvas.wrap_width}",
             "denoiser_sha256": self.run.results.denoiser["weights_sha256"],
@@ -325,25 +332,30 @@ class Comparison:
 
     def _attempt(self, name: str, make: Callable[[], Row]) -> None:
         """Adds a row, or the reason why there is none."""
+        alone = self.run.processes.count == 1
         try:
             row = make()
         except LostProcessError:
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in DISK:
-                raise  # every strategy would fail alike
+            # What others do not know of would leave them waiting, and this run with another plan.
+            if is_fatal(error) or not (alone or isinstance(error, SharedError)):
+                raise
             # One strategy's failure must not cost the others their rows.
-            self.run.results.failures[name] = f"{type(error).__name__}: {error}"
+            said = str(error) if isinstance(error, SharedError) else shown(error)
+            self.run.results.failures[name] = said
             if self.run.processes.first:
-                self.run.folder.write_error(name)
-                Console(stderr=True).print(f"{name} failed: {error}", markup=False)
+                trace = error.trace if isinstance(error, SharedError) else traceback.format_exc()
+                self.run.folder.write_error(name, trace)
+                Console(stderr=True).print(f"{name} failed: {said}", markup=False)
+            self._keep()
+            return
+        if name == PATCHES:
+            self.run.results.patches = row
         else:
-            if name == PATCHES:
-                self.run.results.patches = row
-            else:
-                self.run.results.rows.append(row)
-            self.run.loggers.row(row, num_samples=self.run.plan.settings.num_samples)
+            self.run.results.rows.append(row)
         self._keep()
+        self._tell(row)
 
     def _write_pages(self) -> None:
         folder, results = self.run.folder, self.run.results
@@ -381,3 +393,8 @@ class Made:
         return dataclasses.replace(
             cost, seconds_per_canvas=self.seconds_per_canvas, network_share=self.network_share
         )
+
+
+def shown(error: Exception) -> str:
+    """Returns what is said of an error."""
+    return f"{type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ network, another resizer or other reference crops: such rows are marked, never m
 
 from typing import Any
 
-__all__ = ["MUST_AGREE", "changes", "differences"]
+__all__ = ["MUST_AGREE", "OF_SINGLE_FIGURES", "changes", "differences", "other_definition"]
 
 # What must be equal for the figures of two rows to be compared. What is left of a fingerprint is
 # what a comparison is about (strategy, denoiser, seed), or where it was made.
@@ -21,6 +21,23 @@ MUST_AGREE = (
     "canvas",
     "wraps",
 )
+
+# What single figures need beyond that.
+OF_SINGLE_FIGURES = {
+    "colour_drift": ("strip",),
+    "correlation_gap": ("strip",),
+    "consistency": ("clip_sha256",),
+}
+
+
+def other_definition(figure: str, first: dict[str, Any], second: dict[str, Any]) -> str | None:
+    """Returns what makes one figure of two comparable rows another quantity; None if nothing does.
+
+    >>> other_definition("colour_drift", {"strip": 32}, {"strip": 64})
+    'strip'
+    """
+    needed = OF_SINGLE_FIGURES.get(figure, ())
+    return next((name for name in needed if first.get(name) != second.get(name)), None)
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

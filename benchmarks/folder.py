@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import traceback
 import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -35,6 +35,9 @@ HOW = {
     ),
     "environment": ("threads", "commit"),  # the hash of the code tells more than the commit
 }
+
+
+LOCKS: dict[Path, FileLock] = {}  # those that this process holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,27 @@ class RunFolder:
         folder.write(fresh)
         return folder, fresh
 
+    def lock(self) -> None:
+        """Keeps other runs out of the folder, until `unlock` or the end of the process.
+
+        Raises:
+            ValueError: If another run is going on there.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ValueError(
+                f"the same comparison is going on in {self.path}: wait for it, stop it, or give "
+                "this one another name=…"
+            ) from error
+        LOCKS[self.path] = lock
+
+    def unlock(self) -> None:
+        """Lets other runs in."""
+        if self.path in LOCKS:
+            LOCKS.pop(self.path).release()
+
     def write(self, results: Results) -> None:
         """Writes `results.json`."""
         results.write(self.path / "results.json")
@@ -90,9 +114,9 @@ class RunFolder:
         """Reads what `write_pictures` wrote."""
         return torch.stack([read_picture(self.path / file) for file in files])
 
-    def write_error(self, strategy: str) -> None:
-        """Keeps the traceback of the exception being handled."""
-        (self.path / f"{strategy}.error.txt").write_text(traceback.format_exc())
+    def write_error(self, strategy: str, trace: str) -> None:
+        """Keeps the traceback of what went wrong."""
+        (self.path / f"{strategy}.error.txt").write_text(trace)
 
 
 def _read(path: Path) -> Results | None:
@@ -124,7 +148,7 @@ def _what(results: Results, name: str) -> Any:
 
 def _finished(found: Results, path: Path, strategies: set[str]) -> bool:
     complete = {row.strategy for row in found.rows} == strategies
-    return complete and path.with_name("report.html").is_file()
+    return complete and not found.failures and path.with_name("report.html").is_file()
 
 
 def new_path(root: Path, name: str) -> Path:

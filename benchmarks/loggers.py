@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -51,8 +52,7 @@ class Loggers:
 
     def settings(self, settings: dict[str, Any]) -> None:
         """Tells what the run rests on."""
-        for logger in self.loggers:
-            logger.log_hyperparams(settings)
+        self._each(lambda logger: logger.log_hyperparams(settings))
 
     def row(self, row: Row, *, num_samples: int) -> None:
         """Tells a row: figures at the number of samples, curves at their distances in pixels."""
@@ -62,15 +62,19 @@ class Loggers:
                 f"seconds_per_canvas/{row.strategy}": row.cost.latency.median,
                 f"pixels_per_pixel/{row.strategy}": row.cost.pixels_per_pixel,
             }
-        for logger in self.loggers:
+
+        def tell(logger: Logger) -> None:
             logger.log_metrics(figures, step=num_samples)
             for name, curve in row.curves.items():
                 for distance, value in zip(curve.distances, curve.values, strict=True):
                     logger.log_metrics({f"{name} by px/{row.strategy}": value}, step=distance)
 
+        self._each(tell)
+
     def picture(self, path: Path) -> None:
         """Shows the contact sheet to those who can show one."""
-        for logger in self.loggers:
+
+        def show(logger: Logger) -> None:
             if isinstance(logger, TensorBoardLogger):
                 with Picture.open(path) as picture:
                     pixels = np.asarray(picture.convert("RGB"))
@@ -80,11 +84,24 @@ class Loggers:
             elif isinstance(logger, MLFlowLogger):
                 logger.experiment.log_artifact(logger.run_id, str(path))
 
+        self._each(show)
+
     def finish(self, *, failed: bool) -> None:
         """Says that the run is over, and leaves nothing unwritten."""
-        for logger in self.loggers:
+
+        def finish(logger: Logger) -> None:
             logger.save()
             logger.finalize("failed" if failed else "success")
+
+        self._each(finish)
+
+    def _each(self, tell: Callable[[Logger], None]) -> None:
+        """A listener that cannot be reached is no reason to lose a row."""
+        for logger in self.loggers:
+            try:
+                tell(logger)
+            except Exception as error:
+                warnings.warn(f"{type(logger).__name__} was not told: {error}", stacklevel=3)
 
 
 def build_loggers(names: list[LoggerName], folder: Path) -> Loggers:

@@ -8,15 +8,15 @@ from jaxtyping import UInt8
 from PIL import Image as Picture
 from torch import Tensor
 
+from benchmarks.atomic import whole
+
 __all__ = ["read_picture", "write_picture"]
 
 
 def write_picture(canvas: UInt8[Tensor, "channels height width"], path: Path) -> None:
     """Writes a canvas in one stroke; a file that is there is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(part, "PNG")
-    part.replace(path)
+    with whole(path) as part:
+        Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(part, "PNG")
 
 
 def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,7 +114,7 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
         clip = build_clip(plan, processes.device)
     fresh = fresh_results(plan, arguments, processes, features, canvas, denoiser.patch_size)
     folder, results = processes.once(
-        lambda: RunFolder.for_run(fresh, settings.results, set(strategies))
+        lambda: locked_folder(fresh, settings.results, set(strategies))
     )
     processes.once(lambda: settings.data.write_manifest(folder.path / "manifest.json"))
     loggers = build_loggers(settings.loggers if processes.first else [], folder.path)
@@ -130,6 +131,13 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
         results,
         loggers,
     )
+
+
+def locked_folder(fresh: Results, root: Path, strategies: set[str]) -> tuple[RunFolder, Results]:
+    """Finds or makes the folder, and keeps other runs out of it."""
+    folder, results = RunFolder.for_run(fresh, root, strategies)
+    folder.lock()
+    return folder, results
 
 
 def within_budgets(

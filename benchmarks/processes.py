@@ -6,7 +6,12 @@ by its number, so that who does it plays no part; what is done once is done by t
 
 import contextlib
 import dataclasses
+import errno
+import os
 import sys
+import threading
+import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -17,13 +22,37 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.strategies import DDPStrategy
 
-__all__ = ["LostProcessError", "Processes", "RemoteError", "launched"]
+__all__ = ["LostProcessError", "Processes", "SharedError", "is_fatal", "launched"]
 
 T = TypeVar("T")
 
 
-class RemoteError(RuntimeError):
-    """Another process failed; the message is its own."""
+# Of the system: whatever is tried next would fail alike.
+FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class SharedError(RuntimeError):
+    """A process failed, and all of them raise this at the same place.
+
+    Args:
+        message: What went wrong, and where.
+        fatal: Whether whatever is tried next would fail alike.
+        trace: The traceback of the process that failed.
+    """
+
+    def __init__(self, message: str, fatal: bool = False, trace: str = "") -> None:
+        super().__init__(message)
+        self.fatal = fatal
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[type, tuple[str, bool, str]]:
+        return type(self), (str(self), self.fatal, self.trace)
+
+    @classmethod
+    def of(cls, error: BaseException, rank: int) -> "SharedError":
+        """Returns what others are told of an error."""
+        message = f"{type(error).__name__}: {error} (process {rank})"
+        return cls(message, is_fatal(error), "".join(traceback.format_exception(error)))
 
 
 class LostProcessError(RuntimeError):
@@ -65,41 +94,41 @@ class Processes:
         return list(items[self.rank :: self.count])
 
     def once(self, work: Callable[[], T]) -> T:
-        """Lets the first process do it; all return what it returned, or raise what it raised."""
-        outcome: list[T | BaseException] = [RuntimeError("nothing was done")]
+        """Lets the first process do it; all return what it returned.
+
+        Raises:
+            Exception: What it raised, if it is alone.
+            SharedError: The same in all processes, if there are several.
+        """
+        if self.count == 1:
+            return work()
+        done: T | SharedError | None = None
         if self.first:
             try:
-                outcome = [work()]
+                done = work()
             except Exception as error:  # a process that waits for it must hear of it
-                outcome = [error]
-        done = outcome[0]
-        if self.count > 1:
-            with exchanging():
-                done = self.fabric.broadcast(done)
-        if isinstance(done, BaseException):
+                done = SharedError.of(error, self.rank)
+        with exchanging():
+            done = self.fabric.broadcast(done)
+        if isinstance(done, SharedError):
             raise done
         return done
 
     def agree(self, error: Exception | None) -> None:
-        """Waits for all; if any brings an error, all raise: their own, or the first of the others.
+        """Waits for all; if any brings an error, all raise.
 
         Raises:
-            Exception: What this process brings.
-            RemoteError: What another one brings.
+            Exception: What this process brings, if it is alone.
+            SharedError: The first of what all bring, one that is fatal before others.
         """
         if self.count == 1:
             if error is not None:
                 raise error
             return
-        said = None if error is None else f"{type(error).__name__}: {error}"
-        everybody: list[str | None] = [None] * self.count
-        with exchanging():
-            torch.distributed.all_gather_object(everybody, said)
-        if error is not None:
-            raise error
-        for rank, other in enumerate(everybody):
-            if other is not None:
-                raise RemoteError(f"process {rank}: {other}")
+        said = None if error is None else SharedError.of(error, self.rank)
+        found = [one for one in self.gathered(said) if one is not None]
+        if found:
+            raise max(found, key=lambda one: one.fatal)
 
     def gathered(self, value: T) -> list[T]:
         """Returns the values of all processes, by their numbers."""
@@ -131,6 +160,25 @@ def exchanging() -> Iterator[None]:
         raise LostProcessError(f"another process of the run is gone: {error}") from error
 
 
+def is_fatal(error: BaseException) -> bool:
+    """Whether whatever is tried next would fail alike: the disk is full, say."""
+    if isinstance(error, SharedError):
+        return error.fatal
+    return isinstance(error, OSError) and error.errno in FATAL
+
+
+def follow_parent() -> None:
+    """Ends this process when the one that started it is gone, even by a kill."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
 def launched(
     device: torch.device, *, devices: int, num_nodes: int, arguments: list[str]
 ) -> Processes:
@@ -146,7 +194,18 @@ def launched(
         ValueError: If several processes are asked for in a way that cannot work.
     """
     several = devices * num_nodes > 1
-    started_outside = TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+    by_torchrun = TorchElasticEnvironment.detect()
+    started_outside = by_torchrun or SLURMEnvironment.detect()
+    if by_torchrun and int(os.environ["WORLD_SIZE"]) != devices * num_nodes:
+        raise ValueError(
+            f"torchrun has started {os.environ['WORLD_SIZE']} processes, but devices={devices} and "
+            f"num_nodes={num_nodes} make {devices * num_nodes}; let them agree."
+        )
+    if num_nodes > 1 and not started_outside:
+        raise ValueError(
+            f"num_nodes={num_nodes} needs the command to be started on each node by torchrun or "
+            "SLURM, which was not the case."
+        )
     if several and device.index is not None:
         raise ValueError(
             f"device must name no single one where there are several, got {device} and "
@@ -174,4 +233,6 @@ def launched(
             strategy=DDPStrategy(timeout=timedelta(days=1)) if several else "auto",
         )
         fabric.launch()
+    if several and not started_outside and fabric.local_rank > 0:
+        follow_parent()
     return Processes(fabric)

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.atomic import whole
+
 __all__ = ["Cost", "Curve", "Estimate", "Results", "Row", "Spread", "plain", "write_json"]
 
 
@@ -194,8 +196,7 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON in one stroke: to a neighbour first, which then takes the file's place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour = path.with_name(path.name + ".part")
-    neighbour.write_text(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n")
-    neighbour.replace(path)
+    """Writes JSON in one stroke."""
+    text = json.dumps(content, indent=2, allow_nan=False, default=str) + "\n"
+    with whole(path) as part:
+        part.write_text(text)

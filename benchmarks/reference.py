@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from benchmarks.atomic import whole
 from benchmarks.metrics.features import FeatureNetwork
 from benchmarks.processes import Processes
 from benchmarks.samples import runs_of
@@ -93,11 +94,9 @@ def reference_of(
 
 
 def _write(path: Path, rows: Features, sha256: str, features: FeatureNetwork) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     hashes = {"reference_sha256": sha256, "features_sha256": features.fingerprint}
-    part.write_bytes(save({"features": rows.contiguous()}, metadata=hashes))
-    part.replace(path)
+    with whole(path) as part:
+        part.write_bytes(save({"features": rows.contiguous()}, metadata=hashes))
 
 
 def _read(path: Path, sha256: str, features: FeatureNetwork) -> Features | None:

@@ -115,21 +115,23 @@ def _run(
     own = folder / _folder_name(variant)
     command = [sys.executable, "-m", "benchmarks.run", *settings, *variant.settings]
     command += [f"results={own}", f"cache={folder / 'cache'}", "name=experiment"]
+    own.mkdir(parents=True)
+    log = own / "log.txt"
     killed_at = []
     for moment in moments:
-        process = _started(command)
+        process = _started(command, log)
         while process.poll() is None and _finished(own) < moment:
             time.sleep(0.01)
         # Somewhere in what follows: inside the network, a metric or a file that is being written.
-        time.sleep(chance.random())
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        time.sleep(0.3 * chance.random())
+        if process.poll() is not None:
+            raise RuntimeError(f"{variant.name} ended before it was killed; give more num_samples.")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         killed_at.append(_finished(own))
-    process = _started(command)
-    said, _ = process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"{variant.name} failed: {said[-2000:]}")
+    process = _started(command, log)
+    if process.wait():
+        raise RuntimeError(f"{variant.name} failed: {log.read_text()[-2000:]}")
     (path,) = own.glob("*/results.json")
     results = Results.read(path)
     rows = ["patches", *(row.strategy for row in results.rows)]
@@ -141,17 +143,17 @@ def _folder_name(variant: Variant) -> str:
     return variant.name.replace(" ", "-").replace(",", "")
 
 
-def _started(command: list[str]) -> subprocess.Popen[str]:
+def _started(command: list[str], log: Path) -> subprocess.Popen[bytes]:
     # One thread for each process: a sum over two threads rounds otherwise than over one.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def _finished(folder: Path) -> int:

@@ -7,9 +7,11 @@ from rich.console import Console
 from benchmarks.command_line import parse
 from benchmarks.comparison import Comparison
 from benchmarks.preparation import prepared
-from benchmarks.processes import LostProcessError
+from benchmarks.processes import LostProcessError, SharedError
 
 __all__ = ["main"]
+
+GO_ON = "what was finished is kept; mend this and give the same command."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,8 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0 when every strategy has its row, 1 when one failed, 2 when nothing could be begun or the
-        disk gave out, 130 when interrupted. Of several processes only the first says so; the
-        others return 0 when they have done their part, or the launcher would end the first.
+        disk gave out, 130 when interrupted. Of several processes that come to an end together only
+        the first says so; the others return 0, or the launcher would end the first.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -30,23 +32,18 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"error: {error}", markup=False)
         return 2
     processes = comparison.run.processes
-    console.quiet = not processes.first
+    told = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not processes.first)
     try:
-        outcome = comparison.execute(console)
+        outcome = comparison.execute(told)
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here.")
+        told.print("interrupted; the same command goes on from here.")
         return 130
-    except OSError as error:
-        console.print(
-            f"error: {error}: what was finished is kept; mend this and give the same command.",
-            markup=False,
-        )
+    except SharedError as error:
+        told.print(f"error: {error}: {GO_ON}", markup=False)
         outcome = 2
-    except LostProcessError as error:
-        console.print(
-            f"error: {error}\nwhat was finished is kept; the same command goes on from here.",
-            markup=False,
-        )
+    # The others know nothing of these: they are not waited for, and notice that this one is gone.
+    except (OSError, LostProcessError) as error:
+        console.print(f"error: {error}: {GO_ON}", markup=False)
         return 2
     processes.close()
     return outcome if processes.first else 0

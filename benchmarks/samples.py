@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from benchmarks.atomic import whole
+
 __all__ = ["Batch", "SampleFiles", "runs_of"]
 
 
@@ -67,13 +69,12 @@ class SampleFiles:
 
     def write(self, batch: Batch) -> None:
         """Writes in one stroke."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{batch.indices[0]:06d}-{batch.indices[-1]:06d}.safetensors"
-        part = path.with_suffix(".part")
         times = {"seconds": str(batch.seconds), "network_seconds": str(batch.network_seconds)}
         # Written by Python, whose errors tell a full disk from other failures.
-        part.write_bytes(save({"canvases": batch.canvases.contiguous()}, metadata=times))
-        part.replace(path)
+        content = save({"canvases": batch.canvases.contiguous()}, metadata=times)
+        with whole(path) as part:
+            part.write_bytes(content)
 
     @staticmethod
     def read(path: Path) -> Batch:

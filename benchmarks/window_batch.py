@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from filelock import FileLock
 from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
 from torch import Tensor
 
@@ -55,8 +57,13 @@ class Memory:
         return self._all().get(self.key)
 
     def remember(self, most_pixels: int) -> None:
-        """Keeps a limit for later runs."""
-        write_json(self.path, self._all() | {self.key: most_pixels})
+        """Keeps a limit for later runs; a run does not fail because it cannot be kept."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{self.path}.lock"):
+                write_json(self.path, self._all() | {self.key: most_pixels})
+        except OSError as error:
+            warnings.warn(f"the batch that fits could not be remembered: {error}.", stacklevel=2)
 
     def _all(self) -> dict[str, int]:
         try:
@@ -81,7 +88,8 @@ class FittingBatch(_Wrapper):
     """Halves the batch when memory runs out, and never tries as many pixels again.
 
     A batch that fits is one call. Which split was needed changes the last bit of an image, as any
-    change of batch size does; `ExactBatch` does not.
+    change of batch size does; `ExactBatch` does not. Where a gradient will be taken the parts would
+    all be kept until then and splitting would gain nothing: the error is left to the caller.
 
     Args:
         denoiser: The network.
@@ -92,6 +100,7 @@ class FittingBatch(_Wrapper):
         super().__init__(denoiser)
         self.memory = memory
         self.most_pixels = memory.most_pixels()
+        self._learnt = False  # a limit that no smaller call has confirmed yet
 
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
         """Denoises, in as few calls as memory allows.
@@ -110,15 +119,18 @@ class FittingBatch(_Wrapper):
             try:
                 done.append(self.denoiser(x_t[part], _part(sigma, part), _part(context, part)))
             except RuntimeError as error:
-                if not out_of_memory(error) or size == 1:
+                if not out_of_memory(error) or size == 1 or _keeps_a_graph(x_t):
                     raise
                 self.most_pixels = size // 2 * pixels
             else:
                 start += size
+                if self._learnt:
+                    self.memory.remember(self.most_pixels)
+                    self._learnt = False
                 continue
             # Outside the handler, whose traceback would keep the failed call's memory.
             garbage_collection_cuda()
-            self.memory.remember(self.most_pixels)
+            self._learnt = True
         return done[0] if len(done) == 1 else torch.cat(done)
 
 
@@ -155,6 +167,10 @@ class ExactBatch(_Wrapper):
             )
             done.append(x0_hat[: self.size - missing])
         return torch.cat(done)
+
+
+def _keeps_a_graph(x_t: Image) -> bool:
+    return torch.is_grad_enabled() and x_t.requires_grad
 
 
 def _part(rows: Any, part: slice) -> Any:

@@ -79,6 +79,21 @@ def test_incomparable_runs_are_marked_and_no_verdict_is_given(compared, name):
     assert "beyond chance" not in said
 
 
+@pytest.mark.parametrize(
+    ("figure", "name"),
+    [("colour_drift", "strip"), ("correlation_gap", "strip"), ("consistency", "clip_sha256")],
+)
+def test_a_figure_of_another_definition_gets_no_verdict(compared, figure, name):
+    first, second = (
+        row("naive", {figure: Estimate(value, value - 0.01, value + 0.01)}, **{name: value})
+        for value in (0.25, 0.75)
+    )
+    outcome, said = compared(results_of(first), results_of(second))
+    assert outcome == 0
+    assert f"another {name}: not comparable" in said
+    assert "beyond chance" not in said
+
+
 def test_rows_that_only_one_run_has_are_named(compared):
     first = results_of(row("naive"), row("direct"))
     second = results_of(row("naive"), row("diffcollage"), name="two")

@@ -26,6 +26,14 @@ def figures(canvases: torch.Tensor, **settings) -> dict:
     return metric.compute()
 
 
+def test_large_strips_do_not_overflow():
+    # Black then white, all strips that are compared wholly one or the other: 2 apart. Their sum of
+    # squares is 3 x 1,537 x (255 x 512 x 512)^2 = 2.1e19, beyond 64-bit integers.
+    canvas = torch.zeros(1, 3, 512, 4096, dtype=torch.uint8)
+    canvas[..., 2048:] = 255
+    assert colour_drift(canvas, size=512, distance=2048) == pytest.approx(2.0, abs=1e-12)
+
+
 def test_colour_drift_of_a_ramp_is_its_slope():
     canvases = canvas_of([3] * 40)
     for distance in (0, 1, 16, 33):

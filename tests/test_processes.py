@@ -1,5 +1,7 @@
 """Runs as users start them: in processes of their own, several together, killed and gone on."""
 
+import dataclasses
+import errno
 import os
 import random
 import signal
@@ -18,6 +20,7 @@ from benchmarks.records import Results
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from strategies.naive import Naive
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = 9
@@ -34,6 +37,26 @@ def weights(tmp_path_factory):
     return path
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Full(Naive):
+    """Naive tiling on a disk that is full for the second process."""
+
+    def generate(self, *given, **settings):
+        if os.environ.get("LOCAL_RANK") == "1":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().generate(*given, **settings)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wrong(Naive):
+    """Naive tiling that goes wrong in the second process."""
+
+    def generate(self, *given, **settings):
+        if os.environ.get("LOCAL_RANK") == "1":
+            raise ArithmeticError("bad mood")
+        return super().generate(*given, **settings)
+
+
 class Runner:
     """Starts the harness on its command line; one folder of results each."""
 
@@ -41,7 +64,6 @@ class Runner:
         self.folder = folder
         self.command = [
             *(sys.executable, "-m", "benchmarks.run"),
-            "strategy=diffcollage",
             f"denoiser={weights}",
             f"results={folder / 'results'}",
             f"cache={folder / 'cache'}",
@@ -52,6 +74,7 @@ class Runner:
             "device=cpu",
             "window_batch=4",
             "loggers=[]",
+            "strategy=diffcollage",
         ]
 
     def start(self, *settings: str) -> subprocess.Popen:
@@ -109,6 +132,16 @@ def assert_same(results: Results, whole: Results) -> None:
     assert row.fingerprint == expected.fingerprint
 
 
+def worker_of(process: subprocess.Popen) -> psutil.Process:
+    """Of the children the one that runs the harness, not a compiler's or a tracker's."""
+    (worker,) = [
+        child
+        for child in psutil.Process(process.pid).children()
+        if "benchmarks.run" in " ".join(child.cmdline())
+    ]
+    return worker
+
+
 def test_two_processes_make_the_figures_of_one(weights, tmp_path, whole):
     runner = Runner(weights, tmp_path)
     assert_same(runner.run("batch_size=2", "devices=2"), whole)
@@ -138,13 +171,7 @@ def test_a_worker_that_dies_ends_the_run_and_the_same_command_goes_on(weights, t
     runner = Runner(weights, tmp_path)
     process = runner.start("batch_size=1", "devices=2")
     runner.until_files(2)
-    # Of the children the one that runs the harness, not a compiler's or a tracker's.
-    (worker,) = [
-        child
-        for child in psutil.Process(process.pid).children()
-        if "benchmarks.run" in " ".join(child.cmdline())
-    ]
-    worker.kill()
+    worker_of(process).kill()
     said, _ = process.communicate(timeout=120)
     assert process.returncode != 0, said
     made = runner.files()
@@ -170,6 +197,53 @@ def test_processes_that_torchrun_starts_on_two_nodes_make_the_figures_of_one(
         said, _ = node.communicate(timeout=240)
         assert node.returncode == 0, said
     assert_same(runner.results(), whole)
+
+
+def test_workers_do_not_outlive_a_first_process_that_was_killed(weights, tmp_path, whole):
+    runner = Runner(weights, tmp_path)
+    process = runner.start("batch_size=1", "devices=2", "num_samples=2000")
+    runner.until_files(4)
+    worker = worker_of(process)
+    process.kill()
+    process.communicate(timeout=60)
+    worker.wait(timeout=30)  # it looks twice a second
+
+
+def test_a_disk_that_is_full_for_one_process_ends_all_in_one_sentence(weights, tmp_path):
+    process = Runner(weights, tmp_path).start(
+        "devices=2", "strategy=tests.test_processes.Full", "patches=false", "batch_size=2"
+    )
+    said, _ = process.communicate(timeout=120)  # nobody waits for anybody
+    assert process.returncode == 2, said
+    assert said.count("No space left on device (process 1): what was finished is kept") == 1
+
+
+def test_a_failure_in_one_process_is_a_failure_of_the_strategy_in_all(weights, tmp_path):
+    runner = Runner(weights, tmp_path)
+    strategies = "strategy=tests.test_processes.Wrong,naive"
+    process = runner.start("devices=2", strategies, "patches=false", "batch_size=2")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    results = runner.results()
+    assert [row.strategy for row in results.rows] == ["naive"]
+    assert results.failures == {
+        "tests.test_processes.Wrong": "ArithmeticError: bad mood (process 1)"
+    }
+    (trace,) = tmp_path.glob("results/*/*.error.txt")
+    assert "raise ArithmeticError" in trace.read_text()  # of the process that failed
+
+
+@pytest.mark.parametrize(
+    ("world", "message"),
+    [("3", "torchrun has started 3 processes"), (None, "num_nodes=2 needs the command")],
+)
+def test_processes_that_do_not_add_up_are_refused(monkeypatch, world, message):
+    if world is not None:
+        monkeypatch.setenv("WORLD_SIZE", world)
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+        monkeypatch.setenv("GROUP_RANK", "0")
+    with pytest.raises(ValueError, match=message):
+        launched(torch.device("cpu"), devices=1, num_nodes=2, arguments=sys.argv[1:])
 
 
 def test_bad_settings_are_said_once_and_before_any_process_starts(weights, tmp_path):

@@ -9,12 +9,14 @@ from PIL import Image as Picture
 from safetensors.torch import load_file
 
 from benchmarks.command_line import parse
+from benchmarks.folder import RunFolder
 from benchmarks.records import Results
 from benchmarks.run import main
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from strategies.catalogue import names
+from strategies.direct import Direct
 from strategies.naive import Naive
 
 STEPS = 3
@@ -243,6 +245,36 @@ def test_pixels_that_are_not_finite_fail_their_strategy(arguments, tmp_path, mon
     failures = results_in(folders(tmp_path)[0]).failures
     assert set(failures) == {"naive", "patches"}
     assert "not finite" in failures["naive"]
+    monkeypatch.undo()
+    assert main([*arguments, "strategy=naive"]) == 0
+    assert len(folders(tmp_path)) == 1
+
+
+def test_a_failed_row_of_patches_is_tried_again(arguments, tmp_path, monkeypatch):
+    command = [*arguments, "strategy=naive"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Direct, "generate", lambda *given, **settings: 1 / 0)
+        assert main(command) == 1
+    assert set(results_in(folders(tmp_path)[0]).failures) == {"patches"}
+    assert main(command) == 0
+    results = results_in(folders(tmp_path)[0])
+    assert len(folders(tmp_path)) == 1
+    assert results.patches is not None
+    assert results.failures == {}
+
+
+def test_two_runs_do_not_share_a_folder(arguments, tmp_path, capsys):
+    command = [*arguments, "strategy=tests.test_run.Moody"]
+    behaviour["raise"] = KeyboardInterrupt()
+    assert main(command) == 130
+    (folder,) = folders(tmp_path)
+    other = RunFolder(folder)
+    other.lock()
+    behaviour["raise"] = None
+    assert main(command) == 2
+    assert "the same comparison is going on" in capsys.readouterr().err
+    other.unlock()
+    assert main(command) == 0
 
 
 def photo_folder(tmp_path, side: int):

@@ -89,6 +89,28 @@ def test_a_single_window_that_does_not_fit_is_an_error(memory):
         FittingBatch(Small(10), memory)(*inputs(4))
 
 
+def test_a_limit_that_no_smaller_call_confirmed_is_not_remembered(memory):
+    with pytest.raises(torch.OutOfMemoryError):
+        FittingBatch(Small(10), memory)(*inputs(4))
+    assert memory.most_pixels() is None
+
+
+def test_memory_that_a_graph_takes_is_not_blamed_on_the_windows(memory):
+    fitting = FittingBatch(Small(5 * 64), memory)
+    x_t, sigma, context = inputs(16)
+    with pytest.raises(torch.OutOfMemoryError):
+        fitting(x_t.requires_grad_(), sigma, context)
+    assert fitting.most_pixels is None
+    assert memory.most_pixels() is None
+
+
+def test_a_memory_that_cannot_be_written_costs_a_warning(tmp_path):
+    (tmp_path / "file").write_text("a file, not a folder")
+    memory = Memory(tmp_path / "file" / "window_batch.json", "an abacus")
+    with pytest.warns(UserWarning, match="could not be remembered"):
+        FittingBatch(Small(5 * 64), memory)(*inputs(16))
+
+
 def test_other_errors_pass(memory):
     class Broken(Small):
         def __call__(self, x_t, sigma, context=None):
@@ -125,6 +147,7 @@ def test_exact_calls_make_windows_independent_of_their_company(dtype):
 
 
 def test_gradients_flow_through_parts(memory):
+    memory.remember(2 * 64)
     for denoiser in (FittingBatch(Small(2 * 64), memory), ExactBatch(Small(), 2)):
         x_t, sigma, context = inputs(5)
         x_t.requires_grad_()

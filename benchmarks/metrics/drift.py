@@ -84,14 +84,15 @@ class ColourDrift(SumMetric):
         strips = _strip_sums(canvases.sum(2, dtype=torch.int64), self.strip)
         squares = canvases.to(torch.int32).square().sum(2, dtype=torch.int64)
         # n sum x^2 - (sum x)^2: n^2 times the variance, and an integer.
-        spreads = self._pixels * _strip_sums(squares, self.strip) - strips.square()
-        moved = (strips - strips[..., self.start, None]).square()
+        spreads = (self._pixels * _strip_sums(squares, self.strip) - strips.square()).double()
+        # Squares are integers below 2^63 for strips of 10^7 px and less; their sums need not be.
+        moved = (strips - strips[..., self.start, None]).square().double()
         over_distance = _squared_moves(strips, self.distance or 0)
         at_places = [
             torch.stack([values[..., places].sum((1, 2)) for places in self.places], dim=1)
             for values in (moved, spreads)
         ]
-        return torch.cat([over_distance[:, None], *at_places], dim=1).double()
+        return torch.cat([over_distance[:, None], *at_places], dim=1)
 
     @override
     def formula(
@@ -134,10 +135,10 @@ def colour_drift(canvases: Canvases, *, size: int, distance: int) -> float:
     return mean.sqrt().item() / (127.5 * size * height)
 
 
-def _squared_moves(strips: Int64[Tensor, "n 3 positions"], distance: int) -> Int64[Tensor, " n"]:
+def _squared_moves(strips: Int64[Tensor, "n 3 positions"], distance: int) -> Float64[Tensor, " n"]:
     """Sums the squared difference of strips so far apart over channels and positions."""
     positions = strips.shape[-1] - distance
-    return (strips[..., distance:] - strips[..., :positions]).square().sum((1, 2))
+    return (strips[..., distance:] - strips[..., :positions]).square().double().sum((1, 2))
 
 
 def _strip_sums(columns: Int64[Tensor, "n 3 width"], size: int) -> Int64[Tensor, "n 3 positions"]:

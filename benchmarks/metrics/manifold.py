@@ -8,6 +8,7 @@ without each of some groups of canvases, for the intervals, the balls are comput
 References:
     [PR] Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models,
     2019. arXiv:1904.06991
+    [WILSON] Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
 """
 
 import torch
@@ -30,7 +31,8 @@ class PrecisionRecall(CropMetric):
     """`precision` and `recall`; their intervals leave groups of canvases out.
 
     Resamples in which canvases are repeated would be wrong: a ball that reaches to a copy of
-    its own centre is empty. Where no canvas, or every one, is inside, the interval is a point.
+    its own centre is empty. Where no canvas, or every one, is inside, they tell nothing, and the
+    interval of [WILSON] stands in.
 
     Costs samples x (samples + reference) distances, twice, and 50 comparisons of each.
     """
@@ -52,6 +54,8 @@ class PrecisionRecall(CropMetric):
         for name, value, shares in zip(("precision", "recall"), values, deleted, strict=True):
             _, deviation = jackknife(value, shares, labels.bincount())
             margin = NORMAL_QUANTILE * deviation
+            if value in (0.0, 1.0):
+                margin = max(margin, NORMAL_QUANTILE**2 / (len(rows) + NORMAL_QUANTILE**2))
             figures[name] = estimate(value, margin, lowest=0.0, highest=1.0)
         return figures
 
@@ -69,7 +73,12 @@ def precision_recall(
         if len(rows) <= NEIGHBOURS:
             raise ValueError(f"balls need at least {NEIGHBOURS + 1} {name}, got {len(rows)}.")
     sets = (features.double(), reference.to(features.device, torch.float64))
-    return calculate_precision_recall_part(*sets, neighborhood=NEIGHBOURS, batch_size=BLOCK)
+    shares = calculate_precision_recall_part(*sets, neighborhood=NEIGHBOURS, batch_size=BLOCK)
+    # They come as float32: back to what was counted.
+    precision, recall = (
+        round(share * len(rows)) / len(rows) for share, rows in zip(shares, sets, strict=True)
+    )
+    return precision, recall
 
 
 def _without_each_group(
