@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+from collections import Counter
 from collections.abc import Callable
 from itertools import groupby, pairwise
 from typing import Literal
@@ -93,7 +94,7 @@ class Point:
     Args:
         row: The row.
         x: Its cost, with quartiles.
-        label: What is written beside it.
+        label: What is written beside it; may be empty.
         colour: Its strategy's.
     """
 
@@ -133,7 +134,7 @@ def quality_against_cost(results: Results, *, unit: Unit) -> Figure | None:
         ends = [point.x for point in points]
         axes.set_xlim(min(end.lower for end in ends) / 1.7, max(end.upper for end in ends) * 1.7)
         _draw_front(axes, points)
-        _draw_budgets(axes, points)
+        _draw_budgets(drawing, axes, points)
         for point in points:
             _draw_point(axes, point)
         if results.real is not None and "fid_plus" in results.real.figures:
@@ -222,16 +223,15 @@ def svg(drawing: Figure) -> str:
 
 
 def _points(results: Results, unit: Unit) -> list[Point]:
+    """Returns what is drawn; a strategy of several budgets has its name in the legend."""
     palette = colours(results)
     rows = drawable(results)
-    named: set[str] = set()
+    budgets = Counter(map(base_name, rows))
     points = []
     for row in rows:
         name = base_name(row)
-        budget = row.strategy.removeprefix(name)
-        short = name.rpartition(".")[2]
-        label = budget if name in named and budget else short + budget
-        named.add(name)
+        short = name.rpartition(".")[2] + row.strategy.removeprefix(name)
+        label = "" if budgets[name] > 1 else short
         points.append(Point(row, SCALES[unit].of(row.cost), label, palette[name]))
     return points
 
@@ -252,15 +252,24 @@ def _draw_front(axes: Axes, points: list[Point]) -> None:
     )
 
 
-def _draw_budgets(axes: Axes, points: list[Point]) -> None:
-    """Joins the points of one strategy that was given several budgets."""
+def _draw_budgets(drawing: Figure, axes: Axes, points: list[Point]) -> None:
+    """Joins the points of one strategy that was given several budgets, and names them below."""
+    handles = []
     for name in dict.fromkeys(base_name(point.row) for point in points):
-        places = sorted(point.place for point in points if base_name(point.row) == name)
-        colour = next(point.colour for point in points if base_name(point.row) == name)
-        if len(places) > 1:
-            axes.plot(
-                *zip(*places, strict=True), color=colour, linewidth=1.1, alpha=0.7, label=JOINT
-            )
+        own = [point for point in points if base_name(point.row) == name]
+        if len(own) == 1:
+            continue
+        colour, parallel = own[0].colour, bool(own[0].row.parallel)
+        places = sorted(point.place for point in own)
+        axes.plot(*zip(*places, strict=True), color=colour, linewidth=1.1, alpha=0.7, label=JOINT)
+        look = {"marker": MARKERS[parallel], "mfc": colour if parallel else "white", "ms": 6.5}
+        handles.append(
+            Line2D([], [], color=colour, linewidth=1.1, label=name.rpartition(".")[2], **look)
+        )
+    if handles:
+        drawing.legend(
+            handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1
+        )
 
 
 def _draw_point(axes: Axes, point: Point) -> None:
@@ -331,7 +340,8 @@ def _place_labels(drawing: Figure, axes: Axes, points: list[Point]) -> None:
     taken = [_extent(text) for text in axes.texts]
     taken += [box for point in points for box in _bars(axes, point)]
     taken += [box for line in axes.lines if line.get_label() == JOINT for box in _along(line)]
-    for point in sorted(points, key=lambda point: point.place[1]):
+    named = [point for point in points if point.label]
+    for point in sorted(named, key=lambda point: point.place[1]):
         label = _label(axes, point)
         for place in PLACES:
             label.set_position(place)
