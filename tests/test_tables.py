@@ -179,6 +179,12 @@ def test_table_fits_the_terminal_unwrapped(results, width):
         assert dropped == ["Recall ↑"]
 
 
+def test_a_figure_just_below_zero_has_no_sign():
+    wide = figures(40.0) | {"kid": Estimate(-0.001, -0.5, 0.5)}
+    page = markdown(results_of([row("naive", 40.0, figures=wide)], real=None, patches=None))
+    assert "-0.0" not in page
+
+
 def test_markdown_columns_line_up(results):
     table = [line for line in markdown(results).splitlines() if line.startswith("|")]
     assert len(table) == 2 + 2 + 3 + 1

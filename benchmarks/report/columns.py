@@ -258,7 +258,7 @@ def _figure(row: Row, *, name: str, better: Better, finest: int) -> Cell:
 
 def _at_most(value: float, finest: int) -> str:
     """Rounds to three digits, and to no more decimals than `finest`."""
-    return f"{value:,.{min(_decimals(value, 3), finest)}f}"
+    return f"{value:z,.{min(_decimals(value, 3), finest)}f}"
 
 
 def _interval_cell(value: float, low: float, high: float, *, most: int = 4) -> Cell:
