@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from torchmetrics import MetricCollection
 
-from benchmarks.generation import Maker, canvas_batches, measure_latency
+from benchmarks.cost import measured_cost
+from benchmarks.generation import Maker, canvas_batches
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
 from benchmarks.preparation import Prepared
 from benchmarks.processes import LostProcessError, SharedError, is_fatal
@@ -190,7 +191,7 @@ class Comparison:
             settings = self.run.plan.settings
             # First, since its warm-up run spares the batches the cold start.
             cost = self.run.processes.once(
-                lambda: measure_latency(
+                lambda: measured_cost(
                     strategy,
                     self.run.denoiser,
                     self.run.canvas,
@@ -284,7 +285,13 @@ class Comparison:
         cost: Cost | None = None,
         canvases: list[str],
     ) -> Row:
-        """Returns a row with its fingerprint."""
+        """Returns a row with its fingerprint; says which figures it has no value for."""
+        if figures.undefined and self.run.processes.first:
+            Console(stderr=True, soft_wrap=True).print(
+                f"{name}: {', '.join(figures.undefined)} left out, not finite: too few canvases, "
+                "or nothing to compare with.",
+                markup=False,
+            )
         compared = cost is not None
         return Row(
             strategy=name,

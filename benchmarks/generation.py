@@ -8,15 +8,9 @@ from pathlib import Path
 import torch
 from lightning.pytorch.utilities.memory import garbage_collection_cuda
 
-from benchmarks.accounting import (
-    Metered,
-    peak_memory_mib,
-    reset_peak_memory,
-    synchronize,
-)
+from benchmarks.accounting import Metered, synchronize
 from benchmarks.pictures import write_picture
 from benchmarks.processes import Processes
-from benchmarks.records import Cost, Spread
 from benchmarks.samples import Batch, SampleFiles, runs_of
 from benchmarks.window_batch import out_of_memory
 from benchmarks.writer import BackgroundWriter
@@ -25,7 +19,7 @@ from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 
-__all__ = ["Maker", "canvas_batches", "measure_latency"]
+__all__ = ["Maker", "canvas_batches"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,44 +128,3 @@ def _write_pictures(batch: Batch, pictures: Callable[[int], Path | None]) -> Non
         path = pictures(index)
         if path is not None and not path.is_file():
             write_picture(canvas, path)
-
-
-@torch.no_grad()
-def measure_latency(
-    strategy: Strategy,
-    denoiser: Metered,
-    canvas: Canvas,
-    *,
-    repeats: int,
-    seed: int,
-    device: torch.device,
-) -> Cost:
-    """Times one canvas alone, after one warm-up run, and counts what it asks of the network.
-
-    The cost's batch figures, `seconds_per_canvas` and `network_share`, are those of this single
-    canvas until `dataclasses.replace` puts a whole run's in their place.
-    """
-    noise = CanvasNoise(seed, [0], device=device)
-    strategy.generate(denoiser, canvas, noise)
-    reset_peak_memory(device)
-    seconds = []
-    network_seconds = 0.0
-    for _ in range(repeats):
-        denoiser.reset()
-        synchronize(device)
-        begun = time.perf_counter()
-        strategy.generate(denoiser, canvas, noise)
-        synchronize(device)
-        seconds.append(time.perf_counter() - begun)
-        network_seconds += denoiser.seconds
-    lower, median, upper = torch.tensor(seconds).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
-    return Cost(
-        network_calls=denoiser.calls,
-        patch_evaluations=denoiser.patches,
-        pixels_per_pixel=denoiser.pixels / (canvas.height * canvas.width),
-        gradient_passes=denoiser.gradient_passes,
-        latency=Spread(median, lower, upper, repeats),
-        seconds_per_canvas=sum(seconds) / repeats,
-        network_share=network_seconds / sum(seconds),
-        peak_memory_mib=peak_memory_mib(device),
-    )

@@ -48,7 +48,10 @@ def measured(metrics: list, canvases: torch.Tensor) -> dict:
 
 
 def coverage(experiments: list[dict], name: str, truth: float) -> float:
-    return sum(one[name].low <= truth <= one[name].high for one in experiments) / len(experiments)
+    held = sum(one[name].low <= truth <= one[name].high for one in experiments) / len(experiments)
+    mean = sum(one[name].value for one in experiments) / len(experiments)
+    print(f"{name}: held {held:.1%}, mean {mean:.4f}, truth {truth:.4f}")
+    return held
 
 
 def coverages_of_curve(experiments: list[dict], name: str, truth: list[float]) -> torch.Tensor:
@@ -75,6 +78,7 @@ def test_intervals_of_pixels_hold_the_large_value():
         assert coverage(experiments, name, truth[name].value) >= AT_LEAST, name
     for name in ("drift", "contrast", "autocorrelation"):
         held = coverages_of_curve(experiments, name, truth[name].values)
+        print(f"{name}: held {held.mean():.1%} on average, {held.min():.1%} at worst")
         assert held.mean() >= AT_LEAST, name
         # Of up to 30 distances, of which neighbours fail together, the worst may have 6 misses.
         assert held.min() > 0.84, name

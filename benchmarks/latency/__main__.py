@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from benchmarks.accounting import Metered
 from benchmarks.command_line import Command
+from benchmarks.entry import carried_out
 from benchmarks.environment import autocast_dtype, describe_environment, resolve_device
 from benchmarks.latency.folder import PICTURE, folder_for, hashes, remaining
 from benchmarks.latency.guard import expected_absence, repeats_within, slow_absence
@@ -39,27 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         0 when every point is timed or was left out to save time, 1 when one failed, or the floor, 2
         when nothing could be begun or written, 130 when interrupted.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    try:
-        run = Run.prepare(arguments)
-    except KeyboardInterrupt:
-        console.print("interrupted before anything was begun.")
-        return 130
-    except (ValueError, OSError) as error:
-        console.print(f"error: {error}", markup=False)
-        return 2
-    try:
-        return run.execute(console)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here.")
-        return 130
-    except OSError as error:
-        console.print(
-            f"error: {error}: what was finished is kept; mend this and give the same command.",
-            markup=False,
-        )
-        return 2
+    return carried_out(Run.prepare, arguments)
 
 
 @dataclasses.dataclass

@@ -35,10 +35,11 @@ NO_BORDERS = Borders((), ())
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What a ruler reads off: single figures, and figures against distance."""
+    """What a ruler reads off: single figures, figures against distance, and what has no value."""
 
     single: dict[str, Estimate]
     curves: dict[str, Curve]
+    undefined: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,13 +190,15 @@ def inside(borders: Borders, canvas: Canvas) -> bool:
 def read_off(metrics: MetricCollection) -> Figures:
     """Computes all figures, over all processes.
 
-    Those that are not finite are left out: steps at borders over steps elsewhere where there are
-    none elsewhere, or an interval that needs more canvases.
+    Those that are not finite are named as undefined: steps at borders over steps elsewhere where
+    there are none elsewhere, or an interval that needs more canvases.
     """
-    computed = {name: one for name, one in metrics.compute().items() if _finite(one)}
+    everything = metrics.compute()
+    computed = {name: one for name, one in everything.items() if _finite(one)}
     return Figures(
         {name: one for name, one in computed.items() if isinstance(one, Estimate)},
         {name: one for name, one in computed.items() if isinstance(one, Curve)},
+        tuple(name for name in everything if name not in computed),
     )
 
 

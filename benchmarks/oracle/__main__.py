@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.entry import carried_out
 from benchmarks.environment import describe_environment
 from benchmarks.oracle.folder import PICTURE, RECORD, folder_for, hashes
 from benchmarks.oracle.measure import Trial, case_record, true_samples
@@ -32,27 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         0 when every strategy has its rows, 1 when one has not, 2 when nothing could be begun or
         written, 130 when interrupted.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    try:
-        run = Run.prepare(arguments)
-    except KeyboardInterrupt:
-        console.print("interrupted before anything was begun.")
-        return 130
-    except (ValueError, OSError) as error:
-        console.print(f"error: {error}", markup=False)
-        return 2
-    try:
-        return run.execute(console)
-    except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on from here.")
-        return 130
-    except OSError as error:
-        console.print(
-            f"error: {error}: what was finished is kept; mend this and give the same command.",
-            markup=False,
-        )
-        return 2
+    return carried_out(Run.prepare, arguments)
 
 
 @dataclasses.dataclass

@@ -1,0 +1,45 @@
+"""What one canvas of a strategy costs, beside its figures of quality."""
+
+import torch
+
+from benchmarks.accounting import Metered
+from benchmarks.latency.measure import Bench
+from benchmarks.latency.records import Quartiles
+from benchmarks.records import Cost, Spread
+from strategies.base import Strategy
+from strategies.canvas import Canvas
+
+__all__ = ["measured_cost"]
+
+
+def measured_cost(
+    strategy: Strategy,
+    denoiser: Metered,
+    canvas: Canvas,
+    *,
+    repeats: int,
+    seed: int,
+    device: torch.device,
+) -> Cost:
+    """Times one canvas alone, after one warm-up run, and counts what it asks of the network.
+
+    The cost's batch figures, `seconds_per_canvas` and `network_share`, are those of this single
+    canvas until `dataclasses.replace` puts a whole run's in their place.
+
+    Raises:
+        FloatingPointError: If a pixel is not finite.
+    """
+    bench = Bench(denoiser, device, seed)
+    timings = [bench.run(strategy, canvas) for _ in range(1 + repeats)][1:]
+    seconds = [timing.seconds for timing in timings]
+    quartiles = Quartiles.of(seconds)
+    return Cost(
+        network_calls=denoiser.calls,
+        patch_evaluations=denoiser.patches,
+        pixels_per_pixel=denoiser.pixels / (canvas.height * canvas.width),
+        gradient_passes=denoiser.gradient_passes,
+        latency=Spread(quartiles.median, quartiles.lower, quartiles.upper, repeats),
+        seconds_per_canvas=sum(seconds) / repeats,
+        network_share=sum(timing.network_seconds for timing in timings) / sum(seconds),
+        peak_memory_mib=max(timing.peak_memory_mib for timing in timings),
+    )
