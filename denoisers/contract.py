@@ -8,6 +8,7 @@ from torch import Tensor
 Image = Float[Tensor, "batch channels height width"]
 Mask = Bool[Tensor, "#batch #channels height width"]
 Sigma = Float[Tensor, "#batch 1 #height #width"]
+Variance = Float[Tensor, "batch 1 height width"]
 
 
 @runtime_checkable
@@ -39,3 +40,29 @@ class PatchDenoiser(Denoiser, Protocol):
     multiple: int
     channels: int
     takes_noise_maps: bool
+
+
+@runtime_checkable
+class UncertainDenoiser(PatchDenoiser, Protocol):
+    """A denoiser of patches that may say how far off its estimate is.
+
+    A wrapper round a denoiser that passes windows on passes `with_variance` on too, and
+    `estimates_variance` says whether what lies within can answer.
+
+    Attributes:
+        estimates_variance: Whether `with_variance` has an answer.
+    """
+
+    estimates_variance: bool
+
+    def with_variance(
+        self, x_t: Image, sigma: Sigma, context: Any = None
+    ) -> tuple[Image, Variance]:
+        """Returns `x0_hat` and, for every pixel, E[(x0 - x0_hat)^2 | x_t], the channels' mean.
+
+        One network call, as for `x0_hat` alone. Where the level is 0 the variance is 0.
+
+        Raises:
+            ValueError: If `estimates_variance` is False.
+        """
+        ...

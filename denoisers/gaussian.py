@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from denoisers.contract import Image, Sigma
+from denoisers.contract import Image, Sigma, Variance
 
 __all__ = ["Covariance", "GaussianDenoiser", "GaussianField", "covariance_matrix"]
 
@@ -122,6 +122,7 @@ class GaussianDenoiser:
 
     multiple = 1
     takes_noise_maps = True
+    estimates_variance = True
 
     def __init__(self, field: GaussianField, *, patch_size: int) -> None:
         if patch_size < 1:
@@ -142,6 +143,44 @@ class GaussianDenoiser:
         floored = sigma.double().clamp(min=self._rounding(x_t.dtype))
         x0_hat = self.field.mean + denoise(x_t.double() - self.field.mean, floored)
         return torch.where(sigma == 0, x_t, x0_hat.to(x_t.dtype))
+
+    def with_variance(
+        self, x_t: Image, sigma: Sigma, context: Any = None
+    ) -> tuple[Image, Variance]:
+        """Returns `x0_hat` and the exact posterior variance, which no pixel's value changes."""
+        return self(x_t, sigma, context), self.variance(x_t, sigma).to(x_t.dtype)
+
+    def variance(self, x_t: Image, sigma: Sigma) -> Float64[Tensor, "batch 1 height width"]:
+        """Returns the posterior variance of every pixel; of `x_t` only size and device matter.
+
+        With the gain G = K (K + S)^-1 the posterior covariance is G S, for S = diag(sigma^2):
+        nothing is subtracted. 0 where `sigma` is 0.
+        """
+        full = sigma.double().expand(-1, -1, *x_t.shape[-2:])
+        if sigma.shape[-2:] == (1, 1):
+            posterior = self._variance_levels(x_t, sigma.double())
+        else:
+            root, floored = self._root(x_t), full.clamp(min=self._rounding(torch.float64))
+            posterior = torch.stack(
+                [
+                    (_gain(root, levels.flatten()).diagonal() * levels.flatten().square()).view(
+                        1, *levels.shape[-2:]
+                    )
+                    for levels in floored
+                ]
+            )
+        return torch.where(full > 0, posterior, 0.0).expand(len(x_t), -1, -1, -1)
+
+    def _variance_levels(
+        self, x_t: Image, sigma: Sigma
+    ) -> Float64[Tensor, "#levels 1 height width"]:
+        """Every mode spreads its posterior variance over the pixels by its squared components."""
+        field, (height, width) = self.field, x_t.shape[-2:]
+        down, U = _modes(height, field.rows, field.rows_length, x_t.device)
+        across, V = _modes(width, field.columns, field.columns_length, x_t.device)
+        variances = field.variance * (down[:, None] * across).square()
+        posterior = variances * sigma.square() / (variances + sigma.square())
+        return U.square() @ posterior @ V.square().mT
 
     def _rounding(self, dtype: torch.dtype) -> float:
         """The level of a clean pixel: it is known no better than its type can tell.

@@ -12,9 +12,12 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from denoisers.contract import Image, Sigma
+from denoisers.contract import Image, Sigma, Variance
 
 __all__ = ["EDMPrecond"]
+
+# F is of order 1 and its error at most that; 8-bit images are not known to 1e-5 of their range.
+LOG_VARIANCES = (-12.0, 4.0)
 
 
 class EDMPrecond(nn.Module):
@@ -26,7 +29,9 @@ class EDMPrecond(nn.Module):
     they went in.
 
     Args:
-        network: F, with the attributes `multiple` and `in_channels`.
+        network: F, with the attributes `multiple` and `in_channels`. One whose attribute
+            `estimates_variance` is true gives one more channel than the image has: ln v, where v
+            is the variance of F about its target, the channels' mean.
         patch_size: Side of the patches it is trained on, in pixels.
         sigma_data: Standard deviation of the data, for images in [-1, 1].
         sigma_floor: Levels below this look alike to the network: it was never trained there.
@@ -59,6 +64,7 @@ class EDMPrecond(nn.Module):
         self.sigma_data = sigma_data
         self.sigma_floor = sigma_floor
         self.takes_noise_maps = takes_noise_maps
+        self.estimates_variance: bool = getattr(network, "estimates_variance", False)
         self.autocast_dtype: torch.dtype | None = None
 
     @override
@@ -71,7 +77,25 @@ class EDMPrecond(nn.Module):
         """
         self._refuse_misfits(x_t, sigma, context)
         c_skip, c_out = self._outer_coefficients(sigma)
-        return c_skip * x_t + c_out * self._raw(x_t, sigma)
+        return c_skip * x_t + c_out * self._raw(x_t, sigma)[0]
+
+    def with_variance(
+        self, x_t: Image, sigma: Sigma, context: Any = None
+    ) -> tuple[Image, Variance]:
+        """Returns `x0_hat` and its variance, c_out^2 v at every pixel; one network call.
+
+        Raises:
+            ValueError: As `forward` does, and if the network estimates no variance.
+        """
+        self._refuse_misfits(x_t, sigma, context)
+        c_skip, c_out = self._outer_coefficients(sigma)
+        raw, log_variance = self._raw(x_t, sigma)
+        if log_variance is None:
+            raise ValueError(
+                "this denoiser estimates no variance: train one with "
+                "--model.network.variance_head true."
+            )
+        return c_skip * x_t + c_out * raw, c_out.square() * log_variance.exp()
 
     def loss(self, x0: Image, sigma: Sigma, eps: Image) -> Image:
         """Returns the weighted squared error of every pixel ([EDM] Eq. 8).
@@ -79,11 +103,26 @@ class EDMPrecond(nn.Module):
         With the weight 1 / c_out^2 it is the squared error of F against its effective target, of
         order 1 at every level. Pixels at level 0 have nothing to learn: their error is 0.
         """
+        return self.losses(x0, sigma, eps)[0]
+
+    def losses(self, x0: Image, sigma: Sigma, eps: Image) -> tuple[Image, Variance | None]:
+        """Returns `loss`, and how badly the variance that the network gives goes with it.
+
+        The second is -ln N(r; 0, v) = (r^2 / v + ln v) / 2 up to a constant, for the residual r of
+        F, the mean of its channels' squares; no gradient reaches F through r. None where the
+        network gives no variance.
+        """
         x_t = x0 + sigma * eps
         c_skip, c_out = self._outer_coefficients(sigma)
-        noisy = (sigma > 0).expand_as(x0)
+        noisy = sigma > 0
         target = (x0 - c_skip * x_t) / c_out.clamp(min=1e-12)
-        return torch.where(noisy, (self._raw(x_t, sigma) - target).square(), 0.0)
+        raw, log_variance = self._raw(x_t, sigma)
+        squared = torch.where(noisy, (raw - target).square(), 0.0)
+        if log_variance is None:
+            return squared, None
+        residual = squared.detach().mean(1, keepdim=True)
+        nll = (residual * (-log_variance).exp() + log_variance) / 2
+        return squared, torch.where(noisy, nll, 0.0)
 
     def _outer_coefficients(self, sigma: Sigma) -> tuple[Sigma, Sigma]:
         total = sigma.square() + self.sigma_data**2
@@ -91,11 +130,15 @@ class EDMPrecond(nn.Module):
         c_skip = torch.where(sigma > 0, self.sigma_data**2 / total, 1.0)
         return c_skip, sigma * self.sigma_data * total.rsqrt()
 
-    def _raw(self, x_t: Image, sigma: Sigma) -> Image:
+    def _raw(self, x_t: Image, sigma: Sigma) -> tuple[Image, Variance | None]:
+        """Returns F and, if the network gives it, ln v."""
         c_in = (sigma.square() + self.sigma_data**2).rsqrt()
         c_noise = sigma.clamp(min=self.sigma_floor).log() / 4
         with self._precision(x_t.device):
-            return self.network(c_in * x_t, c_noise).to(x_t.dtype)
+            raw = self.network(c_in * x_t, c_noise).to(x_t.dtype)
+        if not self.estimates_variance:
+            return raw, None
+        return raw[:, : self.channels], raw[:, self.channels :].clamp(*LOG_VARIANCES)
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager:
         if self.autocast_dtype is None:

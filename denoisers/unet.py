@@ -130,6 +130,10 @@ class UNet(nn.Module):
             keeps every pixel, 2 quarters the cost of the finest resolution.
         features: Width of the noise-level embedding.
         dropout: Share of features dropped in training, in [0, 1).
+        level_channel: Whether `c_noise` comes in as one more channel of the image, at every
+            pixel: the embedding sees the mean of a block of `patchify` px, which does not tell
+            which pixels of it are clean.
+        variance_head: Whether one more channel comes out, the log-variance of the residual.
     """
 
     def __init__(
@@ -142,6 +146,8 @@ class UNet(nn.Module):
         patchify: int = 2,
         features: int = 64,
         dropout: float = 0.0,
+        level_channel: bool = False,
+        variance_head: bool = False,
     ) -> None:
         super().__init__()
         if not channels or len(channels) != len(blocks):
@@ -168,12 +174,18 @@ class UNet(nn.Module):
             "patchify": patchify,
             "features": features,
             "dropout": dropout,
+            "level_channel": level_channel,
+            "variance_head": variance_head,
         }
         self.in_channels = in_channels
         self.multiple = patchify * 2 ** (len(channels) - 1)
         self.patchify = patchify
+        self.level_channel = level_channel
+        self.estimates_variance = variance_head
         self.embedding = NoiseEmbedding(features)
-        self.conv_in = nn.Conv2d(in_channels * patchify**2, channels[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(
+            (in_channels + level_channel) * patchify**2, channels[0], 3, padding=1
+        )
 
         def level(index: int) -> Level:
             return Level(
@@ -199,12 +211,19 @@ class UNet(nn.Module):
         )
         self.up = nn.ModuleList(level(index) for index in finer)
         self.norm_out = ChannelNorm(channels[0])
-        self.conv_out = nn.Conv2d(channels[0], in_channels * patchify**2, 3, padding=1)
+        self.conv_out = nn.Conv2d(
+            channels[0], (in_channels + variance_head) * patchify**2, 3, padding=1
+        )
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
 
     @override
-    def forward(self, x: Image, c_noise: NoiseField) -> Image:
+    def forward(
+        self, x: Image, c_noise: NoiseField
+    ) -> Float[Tensor, "batch out_channels height width"]:
+        if self.level_channel:
+            level = c_noise.to(x.dtype).expand(len(x), 1, *x.shape[-2:])
+            x = torch.cat([x, level], dim=1)
         if c_noise.shape[-2:] != (1, 1):
             c_noise = c_noise.expand(-1, -1, *x.shape[-2:])
         fields = [self.embedding(level) for level in self._pyramid(c_noise)]
