@@ -24,6 +24,7 @@ __all__ = [
     "load_denoiser",
     "save_denoiser",
     "sha256_of",
+    "start_from",
 ]
 
 
@@ -131,6 +132,38 @@ def load_denoiser(path: str | Path, *, device: torch.device | str = "cpu") -> ED
             "the pair that belongs together side by side, or export it again."
         )
     return denoiser.eval().requires_grad_(False).to(device)
+
+
+def start_from(denoiser: EDMPrecond, path: str | Path) -> None:
+    """Copies the weights of an exported denoiser into one that is to be trained further.
+
+    The network may have channels more than the file at its two ends, the level that comes in and
+    the variance that goes out: these begin at 0, so that the estimate is the file's at first.
+
+    Raises:
+        CheckpointError: If the file holds no denoiser, or one of another architecture.
+    """
+    given = load_denoiser(path).network.state_dict()
+    own = denoiser.network.state_dict()
+    misfits = [name for name in own.keys() | given.keys() if not _holds(own, given, name)]
+    if misfits:
+        raise CheckpointError(
+            f"the network to train cannot start from {path}, which is of another architecture: "
+            f"{sorted(misfits)[0]} differs."
+        )
+    for name, weight in given.items():
+        own[name].zero_()
+        own[name][tuple(slice(length) for length in weight.shape)] = weight
+
+
+def _holds(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], name: str) -> bool:
+    """Whether a weight of ours has room for the given one; only the ends may be longer."""
+    if name not in own or name not in given:
+        return False
+    ours, theirs = own[name].shape, given[name].shape
+    if name.split(".")[0] in ("conv_in", "conv_out"):
+        return len(ours) == len(theirs) and all(a >= b for a, b in zip(ours, theirs, strict=True))
+    return ours == theirs
 
 
 def describe_checkpoint(path: str | Path) -> dict[str, Any]:

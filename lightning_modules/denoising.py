@@ -8,6 +8,7 @@ References:
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -17,15 +18,18 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
-from denoisers.contract import Image
+from denoisers.checkpoint import start_from
+from denoisers.contract import Image, Sigma
 from denoisers.precond import EDMPrecond
-from lightning_modules.noise_levels import NoiseLevels
+from lightning_modules.held_out import held_out_maps
 from lightning_modules.provenance import Stopwatch, provenance
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of
+from sampling.noise_levels.base import NoiseLevels
+from sampling.noise_levels.controlled import Controlled
 from sampling.solvers import Heun, Solver
 
-__all__ = ["DenoiserTraining"]
+__all__ = ["DenoiserTraining", "mean_of_noisy"]
 
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 Axis = Literal["height", "width"]
@@ -42,6 +46,10 @@ class DenoiserTraining(L.LightningModule):
         patch_size: Side of the training patches, in pixels.
         sigma_data: Standard deviation of the data, for images in [-1, 1].
         noise_levels: Which levels to train on.
+        variance_weight: Factor of the negative log-likelihood of the network's own variance, if
+            it has a `variance_head`; small, so that the estimate comes first.
+        initial_weights: An exported denoiser to start from, whose network may lack the
+            `level_channel` and the `variance_head`; None for fresh weights.
         half_share: Share of the batches cropped to half-patches, in [0, 1] ([DC] Algorithm 6).
         half_axes: The axes that are halved, one at a time, chosen at random.
         optimizer: Makes the optimizer from the parameters.
@@ -57,7 +65,9 @@ class DenoiserTraining(L.LightningModule):
         network: nn.Module,
         patch_size: int = 32,
         sigma_data: float = 0.5,
-        noise_levels: NoiseLevels = NoiseLevels(),  # noqa: B008 (frozen)
+        noise_levels: NoiseLevels = Controlled(),  # noqa: B008 (frozen)
+        variance_weight: float = 0.05,
+        initial_weights: Path | None = None,
         half_share: float = 0.5,
         half_axes: Sequence[Axis] = ("height", "width"),
         optimizer: OptimizerFactory = torch.optim.AdamW,
@@ -79,9 +89,12 @@ class DenoiserTraining(L.LightningModule):
             warnings.filterwarnings("ignore", "Attribute 'network' is an instance of `nn.Module`")
             self.save_hyperparameters()
         self.denoiser = EDMPrecond(
-            network, patch_size, sigma_data, takes_noise_maps=noise_levels.map_share > 0
+            network, patch_size, sigma_data, takes_noise_maps=noise_levels.makes_maps
         )
+        if initial_weights is not None:
+            start_from(self.denoiser, initial_weights)
         self.noise_levels = noise_levels
+        self.variance_weight = variance_weight
         self.half_share = half_share
         self.half_axes = tuple(half_axes)
         # Weight averaging copies this module; it copies functions by reference, but through the
@@ -124,13 +137,17 @@ class DenoiserTraining(L.LightningModule):
         # Dropout knows no generator but the global one.
         torch.manual_seed(seed_of(self.seed, "dropout", *place))
         x0 = self._halved(batch, generator)
-        sigma = self.noise_levels.draw(len(x0), *x0.shape[-2:], generator=generator).to(x0)
+        levels = self.noise_levels.draw(len(x0), *x0.shape[-2:], generator=generator)
+        sigma, weight = levels.sigma.to(x0), levels.weight.to(x0)
         eps = torch.randn(x0.shape, generator=generator).to(x0)
-        # Clean pixels carry no error: the mean is over the noisy ones.
-        noisy_share = (sigma > 0).float().mean().clamp(min=1e-3)
-        loss = self.denoiser.loss(x0, sigma, eps).mean() / noisy_share
+        squared, nll = self.denoiser.losses(x0, sigma, eps)
+        loss = mean_of_noisy(weight * squared, sigma)
         self.log("train/loss", loss, prog_bar=True)
-        return loss
+        if nll is None:
+            return loss
+        nll = mean_of_noisy(weight * nll, sigma)
+        self.log("train/variance_nll", nll)
+        return loss + self.variance_weight * nll
 
     @override
     def validation_step(self, batch: Image, batch_idx: int) -> None:
@@ -197,6 +214,26 @@ class DenoiserTraining(L.LightningModule):
             losses.append(self.denoiser.loss(x0, sigma, eps).mean())
             self.log(f"{stage}/loss_sigma_{level:g}", losses[-1], sync_dist=True)
         self.log(f"{stage}/loss", torch.stack(losses).mean(), prog_bar=True, sync_dist=True)
+        if self.denoiser.takes_noise_maps:
+            self._log_maps(stage, x0, generator)
+
+    def _log_maps(self, stage: str, x0: Image, generator: Generator) -> None:
+        """Logs the loss on maps of each kind, and their mean."""
+        losses = []
+        for kind, maps in held_out_maps(self.noise_levels, *x0.shape[-2:], self.val_sigmas).items():
+            errors = []
+            for sigma in maps.to(x0):
+                eps = torch.randn(x0.shape, generator=generator).to(x0)
+                errors.append(mean_of_noisy(self.denoiser.loss(x0, sigma, eps), sigma))
+            losses.append(torch.stack(errors).mean())
+            self.log(f"{stage}/loss_maps_{kind}", losses[-1], sync_dist=True)
+        self.log(f"{stage}/loss_maps", torch.stack(losses).mean(), sync_dist=True)
 
     def _generator(self, *parts: int | str) -> Generator:
         return Generator().manual_seed(seed_of(self.seed, *parts))
+
+
+def mean_of_noisy(error: Float[Tensor, "batch _ height width"], sigma: Sigma) -> Tensor:
+    """Returns the mean over the noisy pixels: clean ones carry no error."""
+    noisy_share = (sigma > 0).float().mean().clamp(min=1e-3)
+    return error.mean() / noisy_share

@@ -6,7 +6,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from denoisers.checkpoint import CheckpointError, load_denoiser, save_denoiser, sha256_of
+from denoisers.checkpoint import (
+    CheckpointError,
+    load_denoiser,
+    save_denoiser,
+    sha256_of,
+    start_from,
+)
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 
@@ -208,3 +214,28 @@ def test_weights_that_the_description_was_not_written_with_are_refused(path, tmp
     path.write_bytes(other.read_bytes())
     with pytest.raises(CheckpointError, match="SHA-256 differ"):
         load_denoiser(path)
+
+
+def test_training_starts_from_the_estimate_of_a_file(path):
+    given = save(path)
+    settings = {"level_channel": True, "variance_head": True}
+    denoiser = fresh(**settings)
+    start_from(denoiser, path)
+    x_t, sigma = torch.randn(2, 3, 8, 12), torch.rand(2, 1, 8, 12)
+    with torch.no_grad():
+        x0_hat, variance = denoiser.with_variance(x_t, sigma)
+        # The same sums with zeros among them, in float32.
+        torch.testing.assert_close(x0_hat, given(x_t, sigma), rtol=1e-5, atol=1e-6)
+    # ln v begins at 0, hence the variance at c_out^2.
+    expected = sigma.square() * 0.09 / (sigma.square() + 0.09)
+    torch.testing.assert_close(variance, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_training_does_not_start_from_another_architecture(path):
+    save(path)
+    with pytest.raises(CheckpointError, match=r"cannot start from .* another architecture"):
+        start_from(fresh(channels=(8, 24)), path)
+    wider = path.with_name("wider.safetensors")
+    save(wider, fresh(level_channel=True))
+    with pytest.raises(CheckpointError, match=r"another architecture: conv_in.weight differs"):
+        start_from(fresh(), wider)

@@ -12,7 +12,8 @@ from denoisers.unet import UNet
 from lightning_modules.__main__ import main
 from lightning_modules.previews import PatchWriter, Previews
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -32,6 +33,8 @@ def here(tmp_path, monkeypatch) -> Path:
     """A working folder for what a configuration writes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["__main__.py"])
+    # What a configuration starts from is named from the project's folder.
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
     return tmp_path
 
 
@@ -51,11 +54,13 @@ def test_a_configuration_builds(path, here, photographs):
     denoiser, data = cli.model.denoiser, cli.datamodule
     assert denoiser.patch_size == data.patch_size
     assert data.patches_per_epoch % data.batch_size == 0
-    assert cli.model.noise_levels.region_multiple % denoiser.multiple == 0
+    levels, network = cli.model.noise_levels, denoiser.network
+    # Levels that differ within a block that the embedding averages must come in as a channel.
+    assert network.level_channel or levels.region_multiple % denoiser.multiple == 0
     kinds = {type(callback) for callback in cli.trainer.callbacks}
     assert kinds >= {EMAWeightAveraging, ModelCheckpoint, PatchWriter, Previews}
     assert data.crop("train", 0, data.patch_size, data.patch_size).shape[0] == denoiser.channels
-    written = {entry.name for entry in here.iterdir()} - {photographs.name}
+    written = {entry.name for entry in here.iterdir()} - {photographs.name, "checkpoints"}
     assert written == set()
 
 

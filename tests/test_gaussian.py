@@ -540,3 +540,31 @@ def test_the_longest_length_still_has_a_root(family):
     field = GaussianField(columns=family, columns_length=1e4)
     sigma = right_half(1, 512)
     assert denoiser(field)(field.sample(normal(1, 1, 1, 512)), sigma).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["level", "levels", "map"])
+@pytest.mark.parametrize("size", [(1, 7), (3, 4)])
+def test_the_variance_is_the_posteriors(size, kind):
+    field = GaussianField(
+        rows="exponential", columns="matern32", rows_length=3.0, columns_length=2.0, variance=0.7
+    )
+    denoiser = GaussianDenoiser(field, patch_size=4)
+    x_t = torch.randn(2, 1, *size, dtype=torch.float64)
+    sigma = torch.rand(
+        {"level": (1, 1, 1, 1), "levels": (2, 1, 1, 1), "map": (2, 1, *size)}[kind],
+        dtype=torch.float64,
+    )
+    variance = denoiser.with_variance(x_t, sigma)[1]
+    K = field.covariance(*size)
+    for drawn, levels in zip(variance, sigma.expand(2, 1, *size), strict=True):
+        S = levels.flatten().square().diag()
+        posterior = K - K @ torch.linalg.inv(K + S) @ K
+        # The inverse of a matrix of condition below 1e4, in float64.
+        torch.testing.assert_close(drawn.flatten(), posterior.diagonal(), rtol=1e-9, atol=1e-12)
+
+
+def test_a_clean_pixel_has_no_variance():
+    denoiser = GaussianDenoiser(GaussianField(), patch_size=4)
+    sigma = torch.tensor([0.0, 0.5, 0.0, 2.0]).view(1, 1, 1, 4)
+    variance = denoiser.with_variance(torch.zeros(1, 1, 1, 4), sigma)[1]
+    assert torch.equal(variance > 0, sigma > 0)

@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from lightning_modules.noise_levels import NoiseLevels
+from sampling.noise_levels.mixed import Mixed
+from sampling.noise_levels.shared import Shared
 
-UNIFORM = NoiseLevels(p_mean=-0.8, p_std=1.4, map_share=0.0)
-MAPS = NoiseLevels(p_mean=-0.8, p_std=1.4, map_share=1.0, region_multiple=4)
+UNIFORM = Shared(p_mean=-0.8, p_std=1.4)
+MAPS = Mixed(p_mean=-0.8, p_std=1.4, map_share=1.0, region_multiple=4)
 
 
 def drawn_maps(count: int, height: int, width: int, *, batch: int = 1) -> list[Tensor]:
     generator = Generator().manual_seed(1)
-    return [MAPS.draw(batch, height, width, generator=generator) for _ in range(count)]
+    return [MAPS.draw(batch, height, width, generator=generator).sigma for _ in range(count)]
 
 
 def regions(sigma: Tensor) -> Tensor:
@@ -25,12 +26,13 @@ def regions(sigma: Tensor) -> Tensor:
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (8, 16), (16, 8), (8, 24)])
 def test_levels_are_one_a_sample_or_one_a_pixel(height, width):
     generator = Generator().manual_seed(0)
-    assert UNIFORM.draw(5, height, width, generator=generator).shape == (5, 1, 1, 1)
-    assert MAPS.draw(5, height, width, generator=generator).shape == (5, 1, height, width)
+    assert UNIFORM.draw(5, height, width, generator=generator).sigma.shape == (5, 1, 1, 1)
+    assert MAPS.draw(5, height, width, generator=generator).sigma.shape == (5, 1, height, width)
 
 
 def test_the_logarithm_of_a_level_is_normal():
-    log_sigma = UNIFORM.draw(65_536, 16, 16, generator=Generator().manual_seed(2)).log().flatten()
+    drawn = UNIFORM.draw(65_536, 16, 16, generator=Generator().manual_seed(2))
+    log_sigma = drawn.sigma.log().flatten()
     # 65,536 draws of deviation 1.4: the standard errors are 1.4 / 256 = 0.0055 of the mean,
     # 0.0055 / sqrt(2) = 0.0039 of the deviation and sqrt(p (1 - p)) / 256 of a share; five of each.
     assert log_sigma.mean().item() == pytest.approx(-0.8, abs=5 * 0.0055)
@@ -50,12 +52,12 @@ def test_levels_of_regions_have_the_same_distribution():
     assert log_sigma.std().item() == pytest.approx(1.4, abs=5 * 0.018)
 
 
-@pytest.mark.parametrize("map_share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("map_share", [0.25, 1.0])
 def test_the_share_of_maps(map_share):
-    levels = NoiseLevels(map_share=map_share, region_multiple=4)
+    levels = Mixed(map_share=map_share, region_multiple=4)
     generator = Generator().manual_seed(3)
-    drawn = [levels.draw(1, 16, 16, generator=generator).shape[-1] > 1 for _ in range(4000)]
-    # The standard error of a share of 4,000 is at most 0.5 / sqrt(4000) = 0.0079, and 0 at 0 and 1.
+    drawn = [levels.draw(1, 16, 16, generator=generator).sigma.shape[-1] > 1 for _ in range(4000)]
+    # The standard error of a share of 4,000 is at most 0.5 / sqrt(4000) = 0.0079, and 0 at 1.
     error = (map_share * (1 - map_share) / 4000) ** 0.5
     assert sum(drawn) / 4000 == pytest.approx(map_share, abs=5 * error)
 
@@ -110,23 +112,31 @@ def test_samples_of_a_batch_have_levels_of_their_own():
 
 
 def test_the_generator_is_the_only_randomness():
-    levels = NoiseLevels(map_share=0.5, region_multiple=4)
+    levels = Mixed(map_share=0.5, region_multiple=4)
     runs = []
     for seed in (7, 7, 8):
         torch.rand(seed)
         generator = Generator().manual_seed(seed)
-        drawn = [levels.draw(2, 16, 8, generator=generator).flatten() for _ in range(50)]
+        drawn = [levels.draw(2, 16, 8, generator=generator).sigma.flatten() for _ in range(50)]
         runs.append(torch.cat(drawn))
     assert torch.equal(runs[0], runs[1])
     assert not torch.equal(runs[0][:2], runs[2][:2])
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"p_std": 0.0}, {"map_share": -0.1}, {"map_share": 1.1}, {"region_multiple": 0}]
+    ("wrong", "must"),
+    [
+        ({"p_std": 0.0}, "p_std > 0"),
+        ({"sigma_min": 0.0}, "0 < sigma_min < sigma_max"),
+        ({"sigma_max": 0.001}, "0 < sigma_min < sigma_max"),
+        ({"map_share": 0.0}, r"map_share must be in \(0, 1\]"),
+        ({"map_share": 1.1}, r"map_share must be in \(0, 1\]"),
+        ({"region_multiple": 0}, "region_multiple must be at least 1"),
+    ],
 )
-def test_bad_settings_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"need p_std > 0, map_share in \[0, 1\]"):
-        NoiseLevels(**wrong)
+def test_bad_settings_are_refused(wrong, must):
+    with pytest.raises(ValueError, match=must):
+        Mixed(**wrong)
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (6, 6), (4, 7)])

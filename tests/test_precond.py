@@ -208,3 +208,75 @@ def test_a_map_is_refused_by_a_network_that_never_saw_one():
     denoiser(torch.zeros(1, 3, 8, 8), level(1.0))
     with pytest.raises(ValueError, match="one noise level an image, got a map"):
         denoiser(torch.zeros(1, 3, 8, 8), level(1.0).expand(1, 1, 8, 8))
+
+
+class Uncertain(nn.Module):
+    """A raw network that is told its residual's log-variance, and what to say beside it."""
+
+    multiple = 4
+    in_channels = 3
+    estimates_variance = True
+
+    def __init__(self, log_variance: float) -> None:
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.tensor(log_variance, dtype=torch.float64))
+        self.raw = nn.Parameter(torch.zeros(3, 1, 1, dtype=torch.float64))
+
+    def forward(self, x, c_noise):
+        log_variance = self.log_variance.expand(len(x), 1, *x.shape[-2:])
+        return torch.cat([self.raw.expand_as(x), log_variance], dim=1)
+
+
+def test_the_variance_is_that_of_the_residual_scaled_as_the_estimate_is():
+    denoiser = EDMPrecond(Uncertain(0.7), sigma_data=0.3)
+    sigma = torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    sigma[:, :, :4] = 0
+    x_t = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    x0_hat, variance = denoiser.with_variance(x_t, sigma)
+    assert torch.equal(x0_hat, denoiser(x_t, sigma))
+    # The prior variance 0.09 seen through noise: 1 / (1/0.09 + 1/sigma^2), times v = e^0.7.
+    expected = torch.exp(torch.tensor(0.7)) / (1 / 0.09 + 1 / sigma.square())
+    torch.testing.assert_close(variance, expected, rtol=1e-6, atol=0.0)  # e^0.7 in float32
+    assert not variance[:, :, :4].any()
+
+
+def test_the_likelihood_of_the_variance_is_that_of_a_normal_residual():
+    x0 = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    eps, sigma = torch.randn_like(x0), level(0.4)
+    denoiser = EDMPrecond(Uncertain(-0.5))
+    squared, nll = denoiser.losses(x0, sigma, eps)
+    normal = torch.distributions.Normal(0.0, torch.tensor(-0.25, dtype=torch.float64).exp())
+    log_density = normal.log_prob(squared.sqrt()).mean(1, keepdim=True)
+    constant = torch.log(torch.tensor(2 * torch.pi)) / 2
+    torch.testing.assert_close(nll, -log_density - constant, rtol=1e-6, atol=1e-6)
+
+
+def test_the_best_variance_is_the_mean_squared_residual():
+    x0 = torch.randn(64, 3, 8, 8, dtype=torch.float64) / 2
+    eps, sigma = torch.randn_like(x0), level(0.4)
+    residual = EDMPrecond(Uncertain(0.0)).losses(x0, sigma, eps)[0].mean().log().item()
+    network = Uncertain(residual)
+    EDMPrecond(network).losses(x0, sigma, eps)[1].mean().backward()
+    # The derivative (1 - r^2 / v) / 2 of a mean, in float64.
+    assert network.log_variance.grad.abs() < 1e-12
+    # The estimate learns nothing from it.
+    assert network.raw.grad is None or not network.raw.grad.any()
+
+
+def test_a_clean_pixel_has_no_likelihood():
+    denoiser = EDMPrecond(Uncertain(1.0))
+    sigma = torch.ones(1, 1, 8, 8, dtype=torch.float64)
+    sigma[..., :4] = 0
+    x0 = torch.randn(1, 3, 8, 8, dtype=torch.float64)
+    nll = denoiser.losses(x0, sigma, torch.randn_like(x0))[1]
+    assert not nll[..., :4].any()
+    assert nll[..., 4:].all()
+
+
+def test_a_network_without_a_variance_says_so():
+    denoiser = EDMPrecond(Conv())
+    assert not denoiser.estimates_variance
+    with pytest.raises(ValueError, match="estimates no variance"):
+        denoiser.with_variance(torch.zeros(1, 3, 8, 8), level(1.0, torch.float32))
+    zeros = torch.zeros(1, 3, 8, 8)
+    assert denoiser.losses(zeros, torch.ones(1, 1, 1, 1), zeros)[1] is None

@@ -21,6 +21,7 @@ from lightning_modules.export import export
 from lightning_modules.previews import Previews
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
+from sampling.noise_levels.base import Levels
 from sampling.solvers import Heun
 from strategies.canvas import Canvas
 from strategies.diffcollage import DiffCollage
@@ -28,7 +29,10 @@ from tests.tiny_training import MODEL, STEPS, STEPS_PER_EPOCH, checkpoint, confi
 from tests.tiny_training import write_configuration as written
 
 FIT_LOGS = Path("logs", "version_0")  # `trained` begins with the fit; later runs count up
-LOSSES = {"loss", "loss_sigma_0.1", "loss_sigma_1"}
+KINDS = ("outpainting", "wavefront", "independent")
+LOSSES = {"loss", "loss_sigma_0.1", "loss_sigma_1", "loss_maps"} | {
+    f"loss_maps_{kind}" for kind in KINDS
+}
 PREVIEWS = {
     "class_path": "lightning_modules.previews.Previews",
     "init_args": {
@@ -76,6 +80,8 @@ def test_evaluation_reports_every_band_and_their_mean(trained, stage):
     bands = [metrics[f"{prefix}/loss_sigma_{level}"] for level in ("0.1", "1")]
     # A mean of float32 numbers of order 1, taken in another order.
     assert metrics[f"{prefix}/loss"].item() == pytest.approx(sum(bands).item() / 2, rel=1e-5)
+    kinds = [metrics[f"{prefix}/loss_maps_{kind}"] for kind in KINDS]
+    assert metrics[f"{prefix}/loss_maps"].item() == pytest.approx(sum(kinds).item() / 3, rel=1e-5)
 
 
 def test_two_validations_of_the_same_weights_agree_to_the_last_bit(trained):
@@ -132,15 +138,15 @@ def crops_of(module: DenoiserTraining, count: int) -> list[tuple[int, int, int, 
     patch = torch.stack([rows, columns, rows])[None]
     crops = []
 
-    def loss(x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
+    def losses(x0: Tensor, sigma: Tensor, eps: Tensor) -> tuple[Tensor, None]:
         assert eps.shape == x0.shape
         top, left = x0[0, :2, 0, 0].int().tolist()
         height, width = x0.shape[2:]
         assert torch.equal(x0, patch[..., top : top + height, left : left + width])
         crops.append((height, width, top, left))
-        return torch.zeros_like(x0)
+        return torch.zeros_like(x0), None
 
-    module.denoiser.loss = loss
+    module.denoiser.losses = losses
     for batch_idx in range(count):
         module.training_step(patch, batch_idx)
     return crops
@@ -178,22 +184,22 @@ def test_halves_follow_the_settings(module, share, axes, sizes):
 class Fixed:
     """Noise levels that were drawn before."""
 
-    def __init__(self, sigma: Tensor) -> None:
-        self.sigma = sigma
+    def __init__(self, sigma: Tensor, weight: Tensor | None = None) -> None:
+        self.levels = Levels(sigma, torch.ones(1, 1, 1, 1) if weight is None else weight)
 
-    def draw(self, *args: Any, **kwargs: Any) -> Tensor:
-        return self.sigma
+    def draw(self, *args: Any, **kwargs: Any) -> Levels:
+        return self.levels
 
 
-def test_the_loss_is_the_mean_over_noisy_pixels(module):
-    sigma = torch.rand(4, 1, 16, 16) + 0.1
+def test_the_loss_is_the_weighted_mean_over_noisy_pixels(module):
+    sigma, weight = torch.rand(4, 1, 16, 16) + 0.1, torch.rand(4, 1, 16, 16) + 0.5
     sigma[torch.rand(4, 1, 16, 16) < 0.6] = 0.0
-    module.half_share, module.noise_levels = 0.0, Fixed(sigma)
+    module.half_share, module.noise_levels = 0.0, Fixed(sigma, weight)
     errors = []
-    per_pixel = module.denoiser.loss
-    module.denoiser.loss = lambda *args: errors.append(per_pixel(*args)) or errors[-1]
+    per_pixel = module.denoiser.losses
+    module.denoiser.losses = lambda *args: errors.append(per_pixel(*args)) or errors[-1]
     loss = module.training_step(torch.rand(4, 3, 16, 16) * 2 - 1, 0)
-    expected = errors[0][(sigma > 0).expand(4, 3, 16, 16)].mean()
+    expected = (weight * errors[0][0])[(sigma > 0).expand(4, 3, 16, 16)].mean()
     # Two orders of summing 1,000 float32 numbers.
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0.0)
 

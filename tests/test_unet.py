@@ -210,3 +210,23 @@ def test_medium_denoises_patches_and_half_patches(height, width):
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         small(**settings)
+
+
+def test_the_level_channel_tells_pixels_of_a_block_apart():
+    # The mean of a 2 x 2 block is the same; which of its pixels is clean is not.
+    c_noise = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
+    c_noise[..., ::2, ::2] = -1.0
+    moved = c_noise.roll(1, dims=3)
+    x = image(1, 3, 8, 8)
+    blind, told = small(), small(level_channel=True)
+    assert torch.equal(blind(x, c_noise), blind(x, moved))
+    assert (told(x, c_noise) - told(x, moved)).abs().max() > 1e-3
+
+
+def test_a_constant_map_is_the_uniform_level_with_a_level_channel_too():
+    network = small(level_channel=True, variance_head=True)
+    x, c_noise = image(2, 3, 8, 8), image(2, 1, 1, 1)
+    uniform = network(x, c_noise)
+    assert uniform.shape == (2, 4, 8, 8)
+    # float64: means of equal numbers, in another order.
+    torch.testing.assert_close(network(x, c_noise.expand(2, 1, 8, 8)), uniform)

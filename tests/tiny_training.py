@@ -32,7 +32,10 @@ MODEL = {
         "init_args": {"channels": [32], "blocks": [1], "attention_levels": 0, "features": 16},
     },
     "patch_size": 16,
-    "noise_levels": {"region_multiple": 4},
+    "noise_levels": {
+        "class_path": "sampling.noise_levels.mixed.Mixed",
+        "init_args": {"region_multiple": 4},
+    },
     "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-2}},
     "warmup_steps": 2,
     "val_sigmas": [0.1, 1.0],

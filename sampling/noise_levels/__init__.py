@@ -1,0 +1,1 @@
+"""Which noise levels a denoiser is trained on: one file a sampler, all behind `NoiseLevels`."""

@@ -1,0 +1,110 @@
+"""Average corruption and spatial variability as two draws apart.
+
+References:
+    [AP] AsyncPatch Diffusion: spatially-flexible image generation, 2026. arXiv:2606.07079. Its
+    summary names the two quantities that are controlled; the distributions are ours.
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int64
+from torch import Generator
+from typing_extensions import override
+
+from sampling.noise_levels.base import Levels, RegionLevels, Regions, numpy_generator
+
+__all__ = ["Controlled"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Controlled(RegionLevels):
+    """Mean m and variability v of a sample's regions are drawn apart ([AP]).
+
+    With m and v uniform, a region's corruption is from the Beta distribution of mean m and
+    variance v m (1 - m): all regions are alike at v = 0, and either clean or pure noise at v = 1.
+    A share of the batches has v = 0, hence one level a sample, whatever the others are.
+
+    Of the maps half are ordered: corruption rises in a random direction, as where a canvas grows.
+    A share has clean regions, as many as a uniform share of them, either those that lie first in
+    the order or any; in half of these maps all the others have one level, as when a given region
+    is continued.
+
+    Args:
+        p_mean: Mean of ln(sigma) in ordinary training.
+        p_std: Standard deviation of ln(sigma) in ordinary training.
+        sigma_min: Levels that are not 0 are at least this.
+        sigma_max: Levels are at most this, as high as sampling begins.
+        region_multiple: Sides of regions are multiples of this, in pixels. Below the network's
+            `patchify` its `level_channel` is needed, to tell pixels apart.
+        homogeneous_share: Share of the batches that have one level a sample, in [0, 1].
+        clean_share: Share of the other samples that have clean regions, in [0, 1].
+    """
+
+    homogeneous_share: float = 0.5
+    clean_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.homogeneous_share <= 1 or not 0 <= self.clean_share <= 1:
+            raise ValueError(
+                "homogeneous_share and clean_share must be in [0, 1], got "
+                f"{self.homogeneous_share} and {self.clean_share}."
+            )
+
+    @override
+    def draw(self, batch: int, height: int, width: int, *, generator: Generator) -> Levels:
+        if torch.rand((), generator=generator) < self.homogeneous_share:
+            return self.shared(batch, generator)
+        return super().draw(batch, height, width, generator=generator)
+
+    @override
+    def corruptions(self, batch: int, rows: int, columns: int, generator: Generator) -> Regions:
+        rng = numpy_generator(generator)
+        has_clean = rng.random(batch) < self.clean_share
+        variability = rng.random(batch) * ~(has_clean & (rng.random(batch) < 0.5))
+        corruption = beta_regions(rng.random(batch), variability, rows * columns, rng)
+        order = directions(batch, rows, columns, rng)
+        ordered = rng.random((batch, 1)) < 0.5
+        in_order = np.take_along_axis(np.sort(corruption, axis=1), order, axis=1)
+        corruption = np.where(ordered, in_order, corruption)
+        clean = has_clean[:, None] & clean_regions(order, rng)
+        return torch.from_numpy(np.where(clean, 0.0, corruption)).view(batch, 1, rows, columns)
+
+
+def beta_regions(
+    mean: Float64[np.ndarray, " batch"],
+    variability: Float64[np.ndarray, " batch"],
+    regions: int,
+    rng: np.random.Generator,
+) -> Float64[np.ndarray, "batch regions"]:
+    """Returns draws in (0, 1) of that mean m and of variance v m (1 - m); alike where v is 0.
+
+    The Beta distribution of parameters k m and k (1 - m) has variance m (1 - m) / (k + 1).
+    """
+    m, v = mean[:, None].clip(1e-6, 1 - 1e-6), variability[:, None]
+    k = 1 / v.clip(1e-3, 0.999) - 1
+    drawn = rng.beta(k * m, k * (1 - m), (len(mean), regions))
+    return np.where(v > 0, drawn, m).clip(1e-12, 1 - 1e-12)
+
+
+def directions(
+    batch: int, rows: int, columns: int, rng: np.random.Generator
+) -> Int64[np.ndarray, "batch regions"]:
+    """Returns the rank of every region along a random direction of its sample."""
+    angle = rng.uniform(0, 2 * np.pi, (batch, 1))
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    along = np.cos(angle) * (row + 0.5) / rows + np.sin(angle) * (column + 0.5) / columns
+    return along.argsort(axis=1).argsort(axis=1)
+
+
+def clean_regions(
+    order: Int64[np.ndarray, "batch regions"], rng: np.random.Generator
+) -> Bool[np.ndarray, "batch regions"]:
+    """Returns which regions are clean: at least one, never all, the first or any of them."""
+    batch, regions = order.shape
+    count = 1 + (rng.random((batch, 1)) * (regions - 1)).astype(np.int64)
+    shuffled = rng.random((batch, regions)).argsort(axis=1)
+    rank = np.where(rng.random((batch, 1)) < 0.5, order, shuffled)
+    return rank < count
