@@ -12,6 +12,7 @@ PACKAGES = {
     "lightning_modules",
     "sampling",
     "strategies",
+    "studies",
     "tests",
 }
 
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "datamodules": set(),
     "lightning_modules": {"denoisers", "sampling"},
     "benchmarks": {"denoisers", "sampling", "strategies", "datamodules"},
+    "studies": {"denoisers", "sampling", "strategies", "datamodules", "benchmarks"},
 }
 
 # The two files that may import one folder more, and why.

@@ -1,0 +1,68 @@
+"""The study's figures: read from what training and the harness left, and set in a table."""
+
+import dataclasses
+from pathlib import Path
+
+from benchmarks.records import Estimate, Results
+
+__all__ = ["Line", "finished", "markdown"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """What one sampler made of the network.
+
+    Args:
+        sampler: Its short name.
+        losses: Validation losses by name, without their stage.
+        patches: Plain FID of the squares that the denoiser makes by itself, which the harness keeps
+            under the name of FID+.
+        naive: FID+ of `naive`.
+        async_patch: FID+ of `async_patch`; None for a denoiser that takes no maps.
+    """
+
+    sampler: str
+    losses: dict[str, float]
+    patches: Estimate
+    naive: Estimate
+    async_patch: Estimate | None
+
+
+def finished(folder: Path, name: str, strategies: list[str]) -> Results | None:
+    """Returns the newest run of that name that has a row for every strategy; None if none has."""
+    for path in sorted(folder.glob(f"*-{name}/results.json"), reverse=True):
+        found = Results.read(path)
+        if found.patches and {row.strategy for row in found.rows} >= set(strategies):
+            return found
+    return None
+
+
+def line_of(sampler: str, losses: dict[str, float], results: Results) -> Line:
+    """Returns a sampler's line."""
+    rows = {row.strategy: row.figures["fid_plus"] for row in results.rows}
+    assert results.patches is not None
+    return Line(
+        sampler=sampler,
+        losses={name.removeprefix("val/"): loss for name, loss in losses.items()},
+        patches=results.patches.figures["fid_plus"],
+        naive=rows["naive"],
+        async_patch=rows.get("async_patch"),
+    )
+
+
+def markdown(lines: list[Line], caption: str) -> str:
+    """Returns the table, the caption above it."""
+    head = "| sampler | one level | outpainting | wavefront | independent | FID | naive | async |"
+    rule = "|---|---|---|---|---|---|---|---|"
+    return "\n".join([caption, "", head, rule, *(_row(line) for line in lines), ""])
+
+
+def _row(line: Line) -> str:
+    kinds = ("loss", "loss_maps_outpainting", "loss_maps_wavefront", "loss_maps_independent")
+    losses = [f"{line.losses[kind]:.4f}" if kind in line.losses else "" for kind in kinds]
+    figures = [_interval(figure) for figure in (line.patches, line.naive, line.async_patch)]
+    return "| " + " | ".join([f"`{line.sampler}`", *losses, *figures]) + " |"
+
+
+def _interval(figure: Estimate | None) -> str:
+    return "" if figure is None else f"{figure.value:.2f} ({figure.low:.2f}-{figure.high:.2f})"

@@ -1,0 +1,117 @@
+"""One training of the study, and the denoiser that comes of it."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+__all__ = ["SAMPLERS", "Training"]
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "configs" / "studies" / "noise_levels.yaml"
+# Every sampler by a short name. All but `shared` cut samples into the same regions.
+SAMPLERS: Mapping[str, str] = MappingProxyType(
+    {
+        "shared": "shared.Shared",
+        "independent": "independent.Independent",
+        "mean_beta": "mean_beta.MeanBeta",
+        "ltg": "ltg.LogitNormalTruncatedGaussian",
+        "controlled": "controlled.Controlled",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """One network trained with one sampler of levels.
+
+    Args:
+        sampler: Its short name.
+        data: Class path of the data, and its settings.
+        steps: Optimizer steps.
+        seed: Seeds the weights and all noise.
+        folder: Where checkpoints and the exported denoiser go.
+    """
+
+    sampler: str
+    data: tuple[str, ...]
+    steps: int
+    seed: int
+    folder: Path
+
+    @property
+    def denoiser(self) -> Path:
+        """The exported weights."""
+        return self.folder / f"{self.sampler}.safetensors"
+
+    @property
+    def command(self) -> list[str]:
+        """The words after `python -m lightning_modules`; a training that was begun goes on."""
+        levels = [f"--model.noise_levels=sampling.noise_levels.{SAMPLERS[self.sampler]}"]
+        levels += ["--model.noise_levels.p_mean=-0.8", "--model.noise_levels.p_std=1.4"]
+        if self.sampler != "shared":
+            levels.append("--model.noise_levels.region_multiple=4")
+        keep = "lightning.pytorch.callbacks.ModelCheckpoint"
+        checkpoints = self.folder / self.sampler
+        words = [
+            "fit",
+            f"--config={CONFIG}",
+            f"--seed_everything={self.seed}",
+            f"--model.seed={self.seed}",
+            f"--trainer.max_steps={self.steps}",
+            # One epoch, so that it is validated at its end.
+            f"--data.patches_per_epoch={64 * self.steps}",
+            "--trainer.logger=lightning.pytorch.loggers.CSVLogger",
+            f"--trainer.logger.save_dir={self.folder}",
+            f"--trainer.logger.name={self.sampler}",
+            f"--trainer.callbacks+={keep}",
+            f"--trainer.callbacks.dirpath={checkpoints}",
+            "--trainer.callbacks.save_last=true",
+            "--trainer.callbacks.every_n_train_steps=250",
+            *levels,
+            *self.data,
+        ]
+        last = checkpoints / "last.ckpt"
+        return [*words, f"--ckpt_path={last}"] if last.is_file() else words
+
+    def carry_out(self) -> None:
+        """Trains and exports, unless the exported denoiser is there.
+
+        Raises:
+            RuntimeError: If a command fails; what it wrote is kept.
+        """
+        if self.denoiser.is_file():
+            return
+        run("lightning_modules", *self.command)
+        last = self.folder / self.sampler / "last.ckpt"
+        run("lightning_modules.export", str(last), str(self.denoiser))
+
+    def losses(self) -> dict[str, float]:
+        """Returns the validation losses of the last step.
+
+        Raises:
+            ValueError: If the denoiser was exported from another number of steps.
+        """
+        provenance = json.loads(self.denoiser.with_suffix(".json").read_text())["provenance"]
+        if provenance["steps"] != self.steps or provenance["losses_step"] != self.steps:
+            raise ValueError(
+                f"{self.denoiser} must be of {self.steps} steps and validated after the last one, "
+                f"got {provenance['steps']} and {provenance['losses_step']}; remove it, or name "
+                "another folder."
+            )
+        return provenance["losses"]
+
+
+def run(module: str, *words: str) -> None:
+    """Runs a module of the project in a process of its own.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
+    command = [sys.executable, "-m", module, *words]
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if status:
+        raise RuntimeError(f"python -m {module} ended with status {status}; see above.")

@@ -1,0 +1,1 @@
+"""What denoisers are trained on beside what sampling shows them: maps of levels, no network."""
