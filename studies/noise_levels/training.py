@@ -42,6 +42,10 @@ class Training:
     seed: int
     folder: Path
 
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}.")
+
     @property
     def denoiser(self) -> Path:
         """The exported weights."""
@@ -70,12 +74,17 @@ class Training:
             f"--trainer.callbacks+={keep}",
             f"--trainer.callbacks.dirpath={checkpoints}",
             "--trainer.callbacks.save_last=true",
-            "--trainer.callbacks.every_n_train_steps=250",
+            f"--trainer.callbacks.every_n_train_steps={self._interval}",
             *levels,
             *self.data,
         ]
         last = checkpoints / "last.ckpt"
         return [*words, f"--ckpt_path={last}"] if last.is_file() else words
+
+    @property
+    def _interval(self) -> int:
+        """Steps between checkpoints: one at the last step would be there before its validation."""
+        return next(interval for interval in range(250, 1, -1) if self.steps % interval)
 
     def carry_out(self) -> None:
         """Trains and exports, unless the exported denoiser is there.
