@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from typing_extensions import override
 
 from denoisers.contract import Image, PatchDenoiser, Sigma
+from denoisers.wrapper import Answer, Ask, PatchWrapper
 
 __all__ = [
     "Clock",
@@ -27,11 +29,12 @@ CLEAR_REFS = Path("/proc/self/clear_refs")  # Linux; proc(5)
 RESET_PEAK = "5"
 
 
-class Metered:
+class Metered(PatchWrapper):
     """A patch denoiser that counts what it is asked and times its answers.
 
-    Time inside the network is that of its forward passes, and of its backward passes from the
-    gradient of an estimate to that of the noisy image it was made from.
+    An estimate with its variance is one call, as an estimate alone. Time inside the network is that
+    of its forward passes, and of its backward passes from the gradient of an estimate to that of
+    the noisy image it was made from.
 
     Args:
         denoiser: The denoiser that does the work.
@@ -46,11 +49,7 @@ class Metered:
     """
 
     def __init__(self, denoiser: PatchDenoiser, *, clock: Clock = time.perf_counter) -> None:
-        self.denoiser = denoiser
-        self.patch_size = denoiser.patch_size
-        self.multiple = denoiser.multiple
-        self.channels = denoiser.channels
-        self.takes_noise_maps = denoiser.takes_noise_maps
+        super().__init__(denoiser)
         self.clock = clock
         self.reset()
 
@@ -64,8 +63,8 @@ class Metered:
         self._seconds = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
-    def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
-        """Denoises and counts."""
+    @override
+    def answer(self, ask: Ask, x_t: Image, sigma: Sigma, context: Any) -> Answer:
         self.calls += 1
         self.patches += len(x_t)
         self.pixels += x_t[:, 0].numel()
@@ -73,11 +72,11 @@ class Metered:
             # A tensor of this call's own: the gradient that reaches it is through this call alone.
             x_t = x_t.view_as(x_t)
         stop = self._start(x_t.device)
-        x0_hat = self.denoiser(x_t, sigma, context)
+        said = ask(x_t, sigma, context)
         stop()
-        if x0_hat.requires_grad:
-            self._watch_gradients(x_t, x0_hat)
-        return x0_hat
+        if said[0].requires_grad:
+            self._watch_gradients(x_t, said[0])
+        return said
 
     def _watch_gradients(self, x_t: Image, x0_hat: Image) -> None:
         """Counts the gradients that come to `x0_hat`; times them until they reach `x_t`."""

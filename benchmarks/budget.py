@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.accounting import Metered
-from denoisers.contract import Image, PatchDenoiser, Sigma
+from denoisers.contract import Image, PatchDenoiser, Sigma, Variance
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -32,22 +32,34 @@ class FreeDenoiser:
         multiple: Heights and widths are multiples of this, in pixels.
         channels: Channels of the images.
         takes_noise_maps: Whether the noise level may differ from pixel to pixel.
+        estimates_variance: Whether it says how far off its estimates are.
     """
 
     patch_size: int
     multiple: int
     channels: int
     takes_noise_maps: bool
+    estimates_variance: bool = False
 
     @classmethod
     def like(cls, denoiser: PatchDenoiser) -> "FreeDenoiser":
         """Returns one that takes what `denoiser` takes."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: getattr(denoiser, name) for name in names})
+        names = ("patch_size", "multiple", "channels", "takes_noise_maps")
+        return cls(
+            **{name: getattr(denoiser, name) for name in names},
+            estimates_variance=getattr(denoiser, "estimates_variance", False),
+        )
 
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
         """Returns `x0_hat`."""
         return x_t / (1 + sigma.square())
+
+    def with_variance(
+        self, x_t: Image, sigma: Sigma, context: Any = None
+    ) -> tuple[Image, Variance]:
+        """Returns `x0_hat` and its variance."""
+        variance = sigma.square() / (1 + sigma.square())
+        return self(x_t, sigma), variance.expand(len(x_t), 1, *x_t.shape[-2:])
 
 
 def dry_run(strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> Metered:

@@ -10,9 +10,11 @@ import torch
 from filelock import FileLock
 from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
 from torch import Tensor
+from typing_extensions import override
 
 from benchmarks.records import write_json
 from denoisers.contract import Image, PatchDenoiser, Sigma
+from denoisers.wrapper import Answer, Ask, PatchWrapper
 
 __all__ = ["ExactBatch", "FittingBatch", "Memory", "WindowBatch", "out_of_memory", "with_batch"]
 
@@ -73,18 +75,7 @@ class Memory:
         return content if isinstance(content, dict) else {}
 
 
-class _Wrapper:
-    """A patch denoiser that passes its windows on in parts."""
-
-    def __init__(self, denoiser: PatchDenoiser) -> None:
-        self.denoiser = denoiser
-        self.patch_size = denoiser.patch_size
-        self.multiple = denoiser.multiple
-        self.channels = denoiser.channels
-        self.takes_noise_maps = denoiser.takes_noise_maps
-
-
-class FittingBatch(_Wrapper):
+class FittingBatch(PatchWrapper):
     """Halves the batch when memory runs out, and never tries as many pixels again.
 
     A batch that fits is one call. Which split was needed changes the last bit of an image, as any
@@ -102,14 +93,15 @@ class FittingBatch(_Wrapper):
         self.most_pixels = memory.most_pixels()
         self._learnt = False  # a limit that no smaller call has confirmed yet
 
-    def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
+    @override
+    def answer(self, ask: Ask, x_t: Image, sigma: Sigma, context: Any) -> Answer:
         """Denoises, in as few calls as memory allows.
 
         Raises:
             RuntimeError: If memory does not hold a single window.
         """
         pixels = x_t[0, 0].numel()
-        done: list[Image] = []
+        done: list[Answer] = []
         start = 0
         while start < len(x_t):
             size = len(x_t) - start
@@ -117,7 +109,7 @@ class FittingBatch(_Wrapper):
                 size = max(1, min(size, self.most_pixels // pixels))
             part = slice(start, start + size)
             try:
-                done.append(self.denoiser(x_t[part], _part(sigma, part), _part(context, part)))
+                done.append(ask(x_t[part], _part(sigma, part), _part(context, part)))
             except RuntimeError as error:
                 if not out_of_memory(error) or size == 1 or _keeps_a_graph(x_t):
                     raise
@@ -131,10 +123,10 @@ class FittingBatch(_Wrapper):
             # Outside the handler, whose traceback would keep the failed call's memory.
             garbage_collection_cuda()
             self._learnt = True
-        return done[0] if len(done) == 1 else torch.cat(done)
+        return done[0] if len(done) == 1 else _joined(done)
 
 
-class ExactBatch(_Wrapper):
+class ExactBatch(PatchWrapper):
     """Every call has exactly so many windows; the last one is filled up and cut again.
 
     Kernels are chosen by the size of a batch and round differently; at one size, what becomes of a
@@ -152,25 +144,30 @@ class ExactBatch(_Wrapper):
         super().__init__(denoiser)
         self.size = size
 
-    def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
-        """Denoises in calls of one size."""
+    @override
+    def answer(self, ask: Ask, x_t: Image, sigma: Sigma, context: Any) -> Answer:
         # Rows of their own for all: a level that all share takes another way through the network.
         sigma = sigma.expand(len(x_t), *sigma.shape[1:])
         done = []
         for start in range(0, len(x_t), self.size):
             part = slice(start, start + self.size)
             missing = self.size - len(x_t[part])
-            x0_hat = self.denoiser(
+            said = ask(
                 _filled(x_t[part], missing),
                 _filled(sigma[part], missing),
                 None if context is None else _filled(context[part], missing),
             )
-            done.append(x0_hat[: self.size - missing])
-        return torch.cat(done)
+            done.append(tuple(rows[: self.size - missing] for rows in said))
+        return _joined(done)
 
 
 def _keeps_a_graph(x_t: Image) -> bool:
     return torch.is_grad_enabled() and x_t.requires_grad
+
+
+def _joined(parts: list[Answer]) -> Answer:
+    """Returns the answers to all windows, from those to each part of them."""
+    return tuple(map(torch.cat, zip(*parts, strict=True)))
 
 
 def _part(rows: Any, part: slice) -> Any:

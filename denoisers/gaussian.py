@@ -160,16 +160,20 @@ class GaussianDenoiser:
         if sigma.shape[-2:] == (1, 1):
             posterior = self._variance_levels(x_t, sigma.double())
         else:
-            root, floored = self._root(x_t), full.clamp(min=self._rounding(torch.float64))
-            posterior = torch.stack(
-                [
-                    (_gain(root, levels.flatten()).diagonal() * levels.flatten().square()).view(
-                        1, *levels.shape[-2:]
-                    )
-                    for levels in floored
-                ]
-            )
+            floored = full.clamp(min=self._rounding(torch.float64))
+            posterior = self._variance_maps(x_t, floored)
         return torch.where(full > 0, posterior, 0.0).expand(len(x_t), -1, -1, -1)
+
+    def _variance_maps(
+        self, x_t: Image, sigma: Float64[Tensor, "#levels 1 height width"]
+    ) -> Float64[Tensor, "#levels 1 height width"]:
+        """A matrix for each run of equal maps."""
+        root = self._root(x_t)
+        maps, run = torch.unique_consecutive(sigma, dim=0, return_inverse=True)
+        variances = [
+            _gain(root, levels.flatten()).diagonal() * levels.flatten().square() for levels in maps
+        ]
+        return torch.stack(variances)[run].view_as(sigma)
 
     def _variance_levels(
         self, x_t: Image, sigma: Sigma

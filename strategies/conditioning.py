@@ -13,8 +13,10 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from denoisers.contract import Denoiser, Image, Sigma
+from denoisers.wrapper import Answer, Ask, Wrapper
 from strategies.canvas import Known
 
 __all__ = ["StepRule", "conditioned", "reconstructed", "replaced"]
@@ -24,11 +26,24 @@ StepRule = Literal["line_search", "constant"]
 
 def conditioned(denoiser: Denoiser, context: Any) -> Denoiser:
     """Gives every evaluation the same context."""
+    return Conditioned(denoiser, context)
 
-    def with_context(x_t: Image, sigma: Sigma, own: Any = None) -> Image:
-        return denoiser(x_t, sigma, context if own is None else own)
 
-    return with_context
+class Conditioned(Wrapper):
+    """Gives its context to every evaluation that brings none of its own.
+
+    Args:
+        denoiser: What is conditioned.
+        context: What it is given.
+    """
+
+    def __init__(self, denoiser: Denoiser, context: Any) -> None:
+        super().__init__(denoiser)
+        self.context = context
+
+    @override
+    def answer(self, ask: Ask, x_t: Image, sigma: Sigma, context: Any) -> Answer:
+        return ask(x_t, sigma, self.context if context is None else context)
 
 
 def replaced(denoiser: Denoiser, known: Known) -> Denoiser:

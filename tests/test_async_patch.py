@@ -18,10 +18,11 @@ from sampling.diffusers_solver import Diffusers
 from sampling.noise import CanvasNoise, WindowNoise
 from sampling.sigmas import karras_sigmas
 from sampling.solvers import Euler, Heun
-from strategies.async_patch import AsyncPatch, distances, given_clean, never_clean, staggered
+from strategies.async_patch import AsyncPatch, given_clean, never_clean, unaware
 from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
 from strategies.direct import Direct
+from strategies.schedules import distances, staggered
 
 # numpy 2 deprecates how diffusers hands it tensors; what it computes is not affected.
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -32,6 +33,8 @@ EVERY_SCHEDULE = [
     {"schedule": "sequential"},
     {"schedule": "wavefront"},
     {"schedule": "wavefront", "region": 1, "lag": 0.25},
+    {"schedule": "uncertainty"},
+    {"schedule": "dual_loop"},
 ]
 every_schedule = pytest.mark.parametrize(
     "schedule", EVERY_SCHEDULE, ids=lambda s: "-".join(map(str, s.values()))
@@ -111,6 +114,14 @@ def solver_error() -> float:
         (4, {"schedule": "sequential", "region": 3}),
         (2, {"schedule": "wavefront", "region": 1, "lag": 0.1}),
         (4, {"schedule": "wavefront", "region": 3, "lag": 0.9}),
+        (4, {"schedule": "uncertainty", "region": 2}),
+        pytest.param(
+            2,
+            {"schedule": "uncertainty", "region": 1, "stretch": 3.0, "lag": 1.0},
+            marks=pytest.mark.slow,
+        ),
+        (4, {"schedule": "dual_loop", "region": 2}),
+        (4, {"look_ahead": 1.0, "region": 2}),
     ],
 )
 def test_growth_over_a_markov_field_is_exact(solver_error, overlap, options):
@@ -357,6 +368,70 @@ def test_guidance_is_what_the_known_pixels_say_clean_beyond_what_they_say_noised
             assert torch.equal(estimate[k, 0, 0][mask], known.y[0, 0, 0][mask])
 
 
+@pytest.mark.parametrize("guidance", [0.0, 0.4, 3.0])
+def test_away_from_noise_guidance_is_what_the_known_pixels_say_beyond_nothing(guidance):
+    known, sigma_max = columns(8, 0, 1, 5), 1e5
+    denoiser = GaussianDenoiser(FIELD, patch_size=8)
+    sigma = 3 * torch.rand(2, 1, 1, 8, dtype=torch.float64) + 0.1
+    x_t, eps = normal(2, 1, 1, 8), normal(2, 1, 1, 8)
+    weak = unaware(denoiser, known, eps=eps, sigma_max=sigma_max)
+    estimate = given_clean(denoiser, known, guidance=guidance, weak=weak)(x_t, sigma)
+    mask = known.mask[0, 0, 0]
+    K = FIELD.covariance(1, 8)
+    own = K[~mask][:, ~mask]
+    for k in range(2):
+        levels, x = sigma[k, 0, 0], x_t[k, 0, 0]
+        # The marginal of the unknown pixels: the known ones are struck out of the covariance.
+        gain = torch.linalg.solve(own + levels[~mask].square().diag(), own).mT
+        alone = FIELD.mean + gain @ (x[~mask] - FIELD.mean)
+        seen = torch.where(mask, known.y[0, 0, 0], x)
+        clean = conditional(seen, levels.where(~mask, 1e-15))[~mask]
+        expected = alone + guidance * (clean - alone)
+        # A pixel of noise of 1e5 weighs 5e-6 of itself at most, which is 1e5 times a few normals,
+        # over 1e10: 1e-5 for each of three, times the weight.
+        torch.testing.assert_close(estimate[k, 0, 0][~mask], expected, atol=2e-4, rtol=0)
+        assert torch.equal(estimate[k, 0, 0][mask], known.y[0, 0, 0][mask])
+
+
+def test_the_blind_branch_sees_the_starting_noise_in_place_of_known_pixels():
+    spy, known = Spy(), columns(8, 0, 1, 2)
+    solver = Heun(num_steps=4, sigma_max=50.0)
+    strategy = AsyncPatch(solver=solver, window=(1, 8), guidance=2.0, weak_branch="pure_noise")
+    strategy.generate(spy, line(8), noise(3), known=known)
+    eps = WindowNoise(noise(3), ["window (0, 0)"]).draw("start", 0, (1, 1, 8))
+    clean, weak = spy.seen[0::2], spy.seen[1::2]
+    assert len(weak) == 7
+    for (shown, _), (x_t, sigma) in zip(clean, weak, strict=True):
+        assert torch.equal(x_t[..., :3], 50.0 * eps[..., :3])
+        assert (sigma[..., :3] == 50.0).all()
+        assert torch.equal(x_t[..., 3:], shown[..., 3:])
+
+
+def test_without_a_clean_branch_the_blind_one_makes_the_field_as_if_nothing_were_known():
+    # Whatever is known, the rest is a sample of its own marginal: no correlation, its own variance.
+    solver = Heun(num_steps=40, sigma_max=200.0, sigma_min=0.03)
+    strategy = AsyncPatch(
+        solver=solver, window=(1, 8), guidance=0.0, weak_branch="pure_noise", clean_level=0.0
+    )
+    denoiser = GaussianDenoiser(FIELD, patch_size=8)
+    made = []
+    for value in (-1.0, 2.0):
+        known = columns(8, 0, 1, 2)
+        known = Known(known.y.where(~known.mask, value), known.mask)
+
+        def make(drawn: CanvasNoise, known: Known = known) -> Tensor:
+            return strategy.generate(denoiser, line(8), drawn, known=known)
+
+        made.append(outcome(make, samples=100, batch_size=100, seed=0))
+    true = FIELD.covariance(1, 8)[3:, 3:]
+    for one in made:
+        assert one.exact
+        # Starting without the mean loses 0.4 % of it, the solver leaves 1.6 %, see above.
+        torch.testing.assert_close(one.mean[3:], torch.full((5,), 0.2).double(), atol=0.01, rtol=0)
+        torch.testing.assert_close(one.covariance[3:, 3:], true, atol=0.03 * FIELD.variance, rtol=0)
+    torch.testing.assert_close(made[0].mean[3:], made[1].mean[3:], atol=1e-3, rtol=0)
+
+
 @every_schedule
 def test_the_weak_branch_sees_the_known_pixels_at_their_level(schedule):
     spy, known = Spy(), columns(8, 0, 1, 2)
@@ -370,9 +445,6 @@ def test_the_weak_branch_sees_the_known_pixels_at_their_level(schedule):
         torch.testing.assert_close(x_t[..., :3], expected, **ROUNDING)
         # The highest level there is in the window.
         assert (levels[..., :3] == levels.max()).all()
-    assert (
-        torch.equal(weak[0][1].expand(1, 1, 1, 8), torch.full((1, 1, 1, 8), 80.0).double()) or True
-    )
 
 
 def test_a_weight_of_1_is_no_guidance_and_of_0_is_the_weak_branch():
@@ -513,6 +585,13 @@ def test_solvers_that_remember_take_the_joint_schedule(scheduler, like, toleranc
         ({"lag": 1.5}, r"lag must be in \(0, 1\], got 1\.5"),
         ({"guidance": -0.5}, r"at least 0, got -0\.5 and 0\.0"),
         ({"clean_level": -0.1}, r"at least 0, got 1\.0 and -0\.1"),
+        ({"stretch": 0.9}, r"stretch must be at least 1 and finite, got 0\.9"),
+        ({"stretch": math.inf}, "stretch must be at least 1 and finite, got inf"),
+        ({"certain": 0.0}, r"certain must be in \(0, 1\), got 0\.0"),
+        ({"certain": 1.0}, r"certain must be in \(0, 1\), got 1\.0"),
+        ({"inner_steps": 0}, "inner_steps must be at least 1, got 0"),
+        ({"look_ahead": -0.1}, r"look_ahead must be in \[0, 1\], got -0\.1"),
+        ({"look_ahead": 1.1}, r"look_ahead must be in \[0, 1\], got 1\.1"),
     ],
 )
 def test_bad_settings_are_refused(options, message):
@@ -523,5 +602,7 @@ def test_bad_settings_are_refused(options, message):
 def test_an_unknown_schedule_is_refused(monkeypatch):
     # In the tests the type checker would speak first.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(ValueError, match="one of joint, sequential, wavefront, got 'diagonal'"):
+    with pytest.raises(ValueError, match=r"one of joint, .*dual_loop, got 'diagonal'"):
         AsyncPatch(schedule="diagonal")
+    with pytest.raises(ValueError, match="one of current_level, pure_noise, got 'none'"):
+        AsyncPatch(weak_branch="none")

@@ -1,0 +1,69 @@
+"""The sweep over schedules: every cell within its budget, and as biased as the oracle says."""
+
+import re
+
+import pytest
+
+from benchmarks.oracle.measure import Trial
+from benchmarks.oracle.plan import planned, read_command
+from benchmarks.oracle.schedules import SCHEDULES, Cell, Sweep, main, measured
+from benchmarks.oracle.table import ABSENT
+
+SMALL = ["fields=line", "line.width=6", "line.window=4", "line.overlap=2", "line.length=3"]
+SMALL += ["solver=euler", "async_patch.region=1"]
+
+
+def test_the_sweep_prints_every_schedule_within_every_budget(capsys, monkeypatch):
+    chosen = ("joint", "uncertainty, stretch 2", "dual_loop")
+    monkeypatch.setattr(
+        "benchmarks.oracle.schedules.SCHEDULES", {name: SCHEDULES[name] for name in chosen}
+    )
+    assert main([*SMALL, "budgets=4,16"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:4] for line in lines if "(" in line}
+    assert set(rows) == set(chosen)
+    # Two windows of 4 px on 6: 4/3 of a canvas for every step of a window.
+    found = {
+        name: [re.findall(r"\((\d+) steps, ([\d.]+)\)", cell) for cell in cells]
+        for name, cells in rows.items()
+    }
+    assert found["joint"] == [[("3", "4.0")], [("12", "16.0")]]
+    assert found["uncertainty, stretch 2"] == [[], [("6", "16.0")]]  # 2 steps are 4 of 4/3
+    assert found["dual_loop"] == [[], [("4", "16.0")]]
+    assert rows["dual_loop"][0].strip() == ABSENT
+
+
+def test_a_cell_is_what_the_oracle_says_of_so_many_steps():
+    command = [
+        *SMALL,
+        "strategy=async_patch",
+        "true_start=false",
+        "async_patch.schedule=uncertainty",
+    ]
+    (job,) = planned(read_command(command))
+    cell = measured(job.trials[0], 16.0)
+    (again,) = planned(read_command([*command, f"sequential_steps={cell.steps}"]))
+    row = again.trials[0].measured()
+    assert (cell.w2, cell.steps, cell.error) == (row.w2, 6, None)
+    # More evaluations, less bias: 12 levels in place of 6, of a first-order solver.
+    assert measured(job.trials[0], 32.0).w2 < cell.w2 / 2
+
+
+def test_samples_show_their_error_and_their_floor():
+    cell = Cell(w2=0.01, error=0.002, floor=0.003, evaluations=16.0, steps=6)
+    assert str(cell) == "1.0e-02 ± 2.0e-03 (floor 3.0e-03) (6 steps, 16.0)"
+
+
+@pytest.mark.parametrize("budgets", ["budgets=many", "budgets="])
+def test_a_budget_that_is_no_number_is_refused(budgets, capsys):
+    assert main([*SMALL, budgets]) == 2
+    assert "numbers with commas between" in capsys.readouterr().err
+
+
+def test_growth_is_from_nothing_and_settings_are_the_oracles():
+    sweep = Sweep.prepare([*SMALL, "budgets=[8,9.5]", "async_patch.certain=0.25"])
+    assert sweep.budgets == [8.0, 9.5]
+    (trial,) = sweep.trials
+    assert isinstance(trial, Trial)
+    assert trial.true_start is None
+    assert trial.strategy.certain == 0.25
