@@ -1,0 +1,1 @@
+"""Inpainting: photographs of which a part is given, completed by strategies at equal cost."""

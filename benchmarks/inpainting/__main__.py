@@ -1,0 +1,111 @@
+"""`python -m benchmarks.inpainting`: photographs completed by every strategy, at equal cost."""
+
+import sys
+
+from typing_extensions import override
+
+from benchmarks.command_line import Command, described, read
+from benchmarks.entry import carried_out
+from benchmarks.inpainting.completion import Pictures
+from benchmarks.inpainting.figures import spread_figure, squared_errors
+from benchmarks.inpainting.folder import file_name
+from benchmarks.inpainting.masks import MASKS
+from benchmarks.inpainting.picture import draw_grid, masked
+from benchmarks.inpainting.records import Figure
+from benchmarks.inpainting.settings import InpaintingSettings, chosen
+from benchmarks.inpainting.study import Advance, Study, Trial, within
+from benchmarks.inpainting.table import document
+from benchmarks.settings import DEFAULT_SOLVER
+from denoisers.contract import PatchDenoiser
+from strategies.canvas import Canvas
+
+__all__ = ["Inpainting", "main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the benchmark.
+
+    Returns:
+        0 when every strategy has its rows, 1 when one has not, 2 when nothing could be begun or
+        written, 130 when interrupted.
+    """
+    return carried_out(Inpainting.prepare, arguments)
+
+
+class Inpainting(Study):
+    """Every strategy under every mask."""
+
+    PROGRAM, PICTURE = "benchmarks.inpainting", "inpainting.png"
+
+    @classmethod
+    @override
+    def read_command(cls, arguments: list[str]) -> Command:
+        return read(
+            arguments,
+            InpaintingSettings,
+            prog=f"python -m {cls.PROGRAM}",
+            description="Completes held-out images of which a part is given, by every strategy "
+            "and at equal cost, and says how far the completions are from the images. Write "
+            "settings as key=value, for example: masks=half,box num_images=200 budget=128.",
+            defaults={
+                "data": {"class_path": "datamodules.landscapes.Landscapes"},
+                "solver": described(DEFAULT_SOLVER),
+            },
+            presets=None,
+        )
+
+    @classmethod
+    @override
+    def planned(cls, command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[Trial]:
+        settings, trials = command.settings, []
+        for mask in chosen("masks", settings.masks, MASKS):
+            for name in command.classes:
+                strategy = command.build(name, solver=settings.solver)
+                try:
+                    strategy = within(settings, strategy, denoiser, canvas, mask)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
+                trials.append(Trial(mask, name, strategy))
+        return trials
+
+    @override
+    def images_of(self, trial: Trial) -> int:
+        return len(self.photographs) + self.settings.pairs
+
+    @override
+    def figures_of(self, trial: Trial, images: Pictures, advance: Advance) -> dict[str, Figure]:
+        pairs = slice(self.settings.pairs)
+        known, originals = self.known(trial.mask)[pairs], self.photographs[pairs]
+        again = self.completer(trial.strategy, originals, known, attempt=1, advance=advance).images
+        # Both completions' errors: the ratio's denominator is then as well known as can be.
+        errors = [squared_errors(made, originals, ~known) for made in (images[pairs], again)]
+        between = squared_errors(again, images[pairs], ~known)
+        return {"spread": spread_figure(between, sum(errors) / 2)}
+
+    @override
+    def document(self) -> str:
+        return document(self.results)
+
+    @override
+    def draw(self) -> None:
+        """Writes a grid a mask, and one of all masks."""
+        everything: dict[str, Pictures] = {}
+        for mask in dict.fromkeys(trial.mask for trial in self.trials):
+            grid = self._grid(mask)
+            draw_grid(grid, self.folder.path / f"{file_name(mask)}.png")
+            everything.setdefault("real", grid.pop("real"))
+            everything |= {f"{mask}\n{name}": images for name, images in grid.items()}
+        draw_grid(everything, self.folder.path / self.PICTURE)
+
+    def _grid(self, mask: str) -> dict[str, Pictures]:
+        shown = slice(self.settings.pictures)
+        originals = self.photographs[shown]
+        rows = [row for row in self.results.rows if row.mask == mask and row.steps]
+        made = {
+            row.name.rpartition(".")[2]: self.folder.read_pictures(row.pictures) for row in rows
+        }
+        return {"real": originals, "given": masked(originals, self.known(mask)[shown])} | made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

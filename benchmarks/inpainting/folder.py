@@ -1,0 +1,87 @@
+"""The folder of a run, and how an unfinished one is found again."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import sha256_of_sources
+from benchmarks.folder import RunFolder, new_path
+from benchmarks.inpainting.records import CompletionResults
+
+__all__ = ["RECORD", "file_name", "folder_for", "hashes"]
+
+RECORD = "completions.json"
+# What two runs must share for the second to go on with the first, but for what changes how the
+# work is done and not what comes out.
+PROTOCOL = ("settings", "environment", "denoiser", "data")
+HOW = {"results", "cache", "threads", "commit"}
+
+
+def folder_for(
+    fresh: CompletionResults, root: Path, keys: set[tuple[str, str]], picture: str
+) -> tuple[RunFolder, CompletionResults]:
+    """Returns the newest unfinished folder of the same run, else a new one; it is locked.
+
+    Args:
+        fresh: The record of a run that has not begun.
+        root: Folder of the runs.
+        keys: The rows that a finished run has.
+        picture: The file that is written last.
+
+    Raises:
+        OSError: If nothing can be written there.
+        ValueError: If the same run is going on.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for path in sorted(root.glob(f"*/{RECORD}"), reverse=True):
+        found = _read(path)
+        if found and _same_run(found, fresh):
+            finished = {row.key for row in found.rows} >= keys
+            if not (finished and path.with_name(picture).is_file()):
+                return _locked(path.parent), found
+    path = new_path(root, fresh.name)
+    path.mkdir()
+    fresh.write(path / RECORD)
+    return _locked(path), fresh
+
+
+def hashes(classes: Iterable[type], packages: Iterable[str]) -> dict[str, str]:
+    """Returns hashes of the code that a run rests on: the project's, and those of `packages`."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted((Path(__file__).parent.parent / package).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return {"sources": sha256_of_sources(classes), "completion": digest.hexdigest()}
+
+
+def file_name(*parts: str) -> str:
+    """Returns a name for files out of names for people.
+
+    >>> file_name("half", "w = 1.5, pure_noise")
+    'half-w-1.5-pure_noise'
+    """
+    return "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
+
+
+def _locked(path: Path) -> RunFolder:
+    folder = RunFolder(path)
+    folder.lock()
+    return folder
+
+
+def _read(path: Path) -> CompletionResults | None:
+    """Returns a run's record; None for one that is damaged or by another version of this code."""
+    try:
+        return CompletionResults.read(path)
+    except (ValueError, OSError):
+        return None
+
+
+def _same_run(found: CompletionResults, fresh: CompletionResults) -> bool:
+    return all(_what(found, name) == _what(fresh, name) for name in PROTOCOL)
+
+
+def _what(results: CompletionResults, name: str) -> dict[str, Any]:
+    return {key: value for key, value in getattr(results, name).items() if key not in HOW}

@@ -1,0 +1,115 @@
+"""What a run leaves behind: every figure with what made it, as JSON."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import write_json
+
+__all__ = ["CompletionResults", "CompletionRow", "Figure"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure and its standard error, over images."""
+
+    value: float
+    error: float
+
+
+@dataclasses.dataclass(frozen=True)
+class CompletionRow:
+    """The figures of one way to complete photographs under one mask.
+
+    Args:
+        mask: Which pixels are given.
+        name: What the row is called; `real` for the photographs themselves.
+        settings: Every setting of the strategy, its solver's included; empty for photographs.
+        steps: Solver steps; 0 for photographs.
+        evaluations: Pixels evaluated for each pixel of the canvas.
+        gradients: Pixels of gradient passes for each pixel of the canvas.
+        seconds: Seconds for each image, in batches.
+        figures: By their names.
+        pictures: Files of the first images, relative to the run's folder.
+    """
+
+    mask: str
+    name: str
+    settings: dict[str, Any]
+    steps: int
+    evaluations: float
+    gradients: float
+    seconds: float
+    figures: dict[str, Figure]
+    pictures: list[str]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells rows apart."""
+        return self.mask, self.name
+
+
+@dataclasses.dataclass
+class CompletionResults:
+    """A whole run.
+
+    Args:
+        name: The run's name.
+        created: When it was begun, ISO 8601, UTC.
+        command: The command that makes it again.
+        settings: Every setting, defaults included.
+        environment: Device, threads, library versions, commit, hashes of the code.
+        denoiser: Weights file, hash, size, provenance.
+        data: The data's own description.
+        features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
+        canvas: Height and width, in pixels.
+        reference_sha256: Hash over the crops of the Frechet distance; None until it is known.
+        rows: One for each finished way, in order.
+        failures: Why there is no row, by mask and name.
+    """
+
+    name: str
+    created: str
+    command: str
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    denoiser: dict[str, Any]
+    data: dict[str, Any]
+    features: dict[str, Any]
+    canvas: tuple[int, int]
+    reference_sha256: str | None = None
+    rows: list[CompletionRow] = dataclasses.field(default_factory=list)
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def row(self, mask: str, name: str) -> CompletionRow | None:
+        """Returns a row, if it is there."""
+        return next((row for row in self.rows if row.key == (mask, name)), None)
+
+    def write(self, path: Path) -> None:
+        """Writes the run as JSON; a reader never sees half a file."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "CompletionResults":
+        """Reads what `write` wrote.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it is damaged, or another version of this code wrote it.
+        """
+        try:
+            content = json.loads(path.read_text())
+            content["canvas"] = tuple(content["canvas"])
+            content["rows"] = [_row_from(row) for row in content["rows"]]
+            return cls(**content)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{path} must hold the results of a run by this version, but it is damaged or by "
+                f"another one ({type(error).__name__}: {error}); run it again."
+            ) from error
+
+
+def _row_from(content: dict[str, Any]) -> CompletionRow:
+    figures = {name: Figure(**figure) for name, figure in content["figures"].items()}
+    return CompletionRow(**content | {"figures": figures})

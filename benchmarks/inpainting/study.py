@@ -1,0 +1,327 @@
+"""A run that completes photographs: from a command line to rows on disk.
+
+What the benchmarks differ in is left to them: which rows there are, what is measured beside the
+error and the Frechet distance, and what is written at the end.
+"""
+
+import abc
+import dataclasses
+import shlex
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.accounting import Metered
+from benchmarks.command_line import Command
+from benchmarks.environment import autocast_dtype, describe_environment, resolve_device
+from benchmarks.folder import RunFolder
+from benchmarks.inpainting.budget import steps_for, with_steps
+from benchmarks.inpainting.completion import Completed, Completer, Pictures, as_known
+from benchmarks.inpainting.figures import mean_figure, psnr, squared_errors
+from benchmarks.inpainting.folder import RECORD, file_name, folder_for, hashes
+from benchmarks.inpainting.masks import MaskName, known_pixels
+from benchmarks.inpainting.records import CompletionResults, CompletionRow, Figure
+from benchmarks.inpainting.settings import CompletionSettings
+from benchmarks.metrics.crops import square_crops
+from benchmarks.metrics.features import FeatureNetwork, build_features
+from benchmarks.metrics.frechet import frechet_with_interval
+from benchmarks.metrics.resampling import NORMAL_QUANTILE
+from benchmarks.preparation import refuse_other_split
+from benchmarks.processes import launched
+from benchmarks.progress import progress_bars
+from benchmarks.records import plain
+from benchmarks.reference import Reference, reference_of
+from denoisers.checkpoint import describe_checkpoint, load_denoiser
+from denoisers.contract import PatchDenoiser
+from strategies.base import Strategy
+from strategies.canvas import Canvas
+
+__all__ = ["REAL", "Advance", "Study", "Trial", "within"]
+
+REAL = "real"
+Advance = Callable[[int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One way to complete photographs.
+
+    Args:
+        mask: Which pixels are given.
+        name: What the row is called.
+        strategy: Makes the others, with the steps that it gets.
+    """
+
+    mask: MaskName
+    name: str
+    strategy: Strategy
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells trials apart."""
+        return self.mask, self.name
+
+
+def within(
+    settings: CompletionSettings,
+    strategy: Strategy,
+    denoiser: PatchDenoiser,
+    canvas: Canvas,
+    mask: MaskName,
+) -> Strategy:
+    """Returns the strategy with the most steps that stay within the budget under a mask.
+
+    Raises:
+        ValueError: If even the fewest exceed it, or the strategy cannot make such a canvas.
+    """
+    known = known_pixels(mask, canvas.height, canvas.width, indices=[0], seed=settings.seed)
+    nothing = torch.zeros(1, canvas.channels, canvas.height, canvas.width, dtype=torch.uint8)
+    steps = steps_for(
+        lambda steps: with_steps(strategy, steps),
+        denoiser,
+        canvas,
+        as_known(nothing, known),
+        budget=settings.budget,
+        gradient_weight=settings.gradient_weight,
+    )
+    return with_steps(strategy, steps)
+
+
+@dataclasses.dataclass
+class Study(abc.ABC):
+    """A run, ready to begin or to go on.
+
+    Args:
+        settings: What was asked for.
+        trials: What is to be measured, in order.
+        photographs: The held-out images.
+        completer: Completes them.
+        features: The network behind the Frechet distance.
+        folder: Where everything goes.
+        results: What is known so far.
+    """
+
+    settings: CompletionSettings
+    trials: list[Trial]
+    photographs: Pictures
+    completer: Completer
+    features: FeatureNetwork
+    folder: RunFolder
+    results: CompletionResults
+    _reference: Reference | None = None
+
+    PROGRAM = ""  # the command, without `python -m`
+    PACKAGES = ("inpainting",)  # folders of benchmarks/ that it rests on
+    PICTURE = ""  # the file that is written last
+
+    @classmethod
+    @abc.abstractmethod
+    def read_command(cls, arguments: list[str]) -> Command:
+        """Reads the command line.
+
+        Raises:
+            ValueError: If a key or value is wrong, with the nearest valid name.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def planned(cls, command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[Trial]:
+        """Returns all trials, each with the steps that it gets.
+
+        Raises:
+            ValueError: If one cannot be built as asked, or exceeds the budget.
+        """
+
+    @abc.abstractmethod
+    def figures_of(self, trial: Trial, images: Pictures, advance: Advance) -> dict[str, Figure]:
+        """Returns what is measured of completed images beside what all benchmarks measure."""
+
+    def figures_of_photographs(self, mask: MaskName) -> dict[str, Figure]:
+        """Returns the same of the photographs themselves, where that means something."""
+        return {}
+
+    def images_of(self, trial: Trial) -> int:
+        """Returns how many images a trial completes, for the progress bar."""
+        return len(self.photographs)
+
+    @abc.abstractmethod
+    def document(self) -> str:
+        """Returns all tables in Markdown, and what must be read with them."""
+
+    @abc.abstractmethod
+    def draw(self) -> None:
+        """Writes the pictures, `PICTURE` last."""
+
+    @classmethod
+    def prepare(cls, arguments: list[str]) -> "Study":
+        """Checks all that can be checked before the work; finds or makes the folder.
+
+        Raises:
+            ValueError: If something does not fit, or the weights of a feature network cannot be
+                had.
+            OSError: If a file is missing or the folder cannot be written.
+        """
+        command = cls.read_command(arguments)
+        settings = command.settings
+        device = resolve_device(settings.device)
+        denoiser = load_denoiser(settings.denoiser, device=device)
+        refuse_other_split(describe_checkpoint(settings.denoiser), settings.data.description)
+        denoiser.autocast_dtype = autocast_dtype(settings.precision)
+        height = denoiser.patch_size if settings.height is None else settings.height
+        width = height if settings.width is None else settings.width
+        canvas = Canvas(height=height, width=width, channels=denoiser.channels)
+        trials = cls.planned(command, denoiser, canvas)
+        photographs = settings.data.crops(
+            "test", settings.num_images, height, width, first=settings.num_reference
+        )
+        features = _features(settings, device)
+        environment = describe_environment(device)
+        fresh = CompletionResults(
+            name=settings.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=shlex.join(["python", "-m", cls.PROGRAM, *arguments]),
+            settings=command.record,
+            environment=environment | hashes(command.classes.values(), cls.PACKAGES),
+            denoiser=describe_checkpoint(settings.denoiser),
+            data=settings.data.description,
+            features=features.description,
+            canvas=(height, width),
+        )
+        masks = dict.fromkeys(trial.mask for trial in trials)
+        keys = {trial.key for trial in trials} | {(mask, REAL) for mask in masks}
+        folder, results = folder_for(fresh, settings.results, keys, cls.PICTURE)
+        completer = Completer(Metered(denoiser), canvas, settings.seed, device, settings.batch_size)
+        return cls(settings, trials, photographs, completer, features, folder, results)
+
+    def execute(self, console: Console) -> int:
+        """Fills the tables row by row; a finished row is on disk before the next begins."""
+        try:
+            return self._execute(console)
+        finally:
+            self.folder.unlock()
+
+    def _execute(self, console: Console) -> int:
+        path, results = self.folder.path, self.results
+        console.print(f"writing to {path}", markup=False)
+        results.failures = {}
+        longest = max(len(" ".join(trial.key)) for trial in self.trials)
+        with progress_bars(console, longest=longest) as progress:
+            self._reference = self._measured_reference(progress)
+            results.reference_sha256 = self._reference.sha256
+            for mask in dict.fromkeys(trial.mask for trial in self.trials):
+                self._put_photographs(mask)
+                for trial in self.trials:
+                    if trial.mask == mask:
+                        self._attempt(trial, progress)
+        document = self.document()
+        (path / "table.md").write_text(document)
+        self.draw()
+        Console(soft_wrap=True, highlight=False).print(document, markup=False)
+        console.print(f"picture: {path / self.PICTURE}", markup=False)
+        return 1 if results.failures else 0
+
+    def known(self, mask: MaskName) -> torch.Tensor:
+        """Returns which pixels of every photograph are given."""
+        height, width = self.results.canvas
+        indices = range(len(self.photographs))
+        return known_pixels(mask, height, width, indices=indices, seed=self.settings.seed)
+
+    def frechet(self, images: Pictures) -> Figure:
+        """Returns the Frechet distance of one square of every image to the reference."""
+        squares = square_crops(images, torch.arange(len(images)), seed=self.settings.seed)
+        found = frechet_with_interval(
+            self.features(squares).cpu(), self._reference.features, seed=self.settings.seed
+        )
+        return Figure(found.value, (found.high - found.value) / NORMAL_QUANTILE)
+
+    def _measured_reference(self, progress: Progress) -> Reference:
+        settings, (height, width) = self.settings, self.results.canvas
+        task = progress.add_task("reference", total=settings.num_reference)
+        return reference_of(
+            settings.data,
+            self.features,
+            launched(torch.device("cpu"), devices=1, num_nodes=1, arguments=[]),
+            count=settings.num_reference,
+            side=min(height, width),
+            cache=settings.cache_folder,
+            advance=lambda crops: progress.advance(task, crops),
+        )
+
+    def _put_photographs(self, mask: MaskName) -> None:
+        if self.results.row(mask, REAL) is not None:
+            return
+        figures = {"fid": self.frechet(self.photographs)} | self.figures_of_photographs(mask)
+        self._put(self._row(mask, REAL, self.photographs, figures))
+
+    def _attempt(self, trial: Trial, progress: Progress) -> None:
+        """Adds a row if it is not there, or the reason why there is none."""
+        if self.results.row(*trial.key) is not None:
+            return
+        name = " ".join(trial.key)
+        task = progress.add_task(name, total=self.images_of(trial))
+        try:
+            self._put(self._measured(trial, lambda count: progress.advance(task, count)))
+        except OSError:
+            raise  # every row would fail alike
+        except Exception as error:
+            # One row's failure must not cost the others theirs.
+            self.results.failures[name] = f"{type(error).__name__}: {error}"
+            self.results.write(self.folder.path / RECORD)
+            self.folder.write_error(file_name(*trial.key), traceback.format_exc())
+            progress.console.print(f"{name} failed: {error}", markup=False)
+
+    def _measured(self, trial: Trial, advance: Advance) -> CompletionRow:
+        known = self.known(trial.mask)
+        made = self.completer(trial.strategy, self.photographs, known, advance=advance)
+        errors = squared_errors(made.images, self.photographs, ~known)
+        figures = {"psnr": mean_figure(psnr(errors)), "fid": self.frechet(made.images)}
+        figures |= self.figures_of(trial, made.images, advance)
+        return self._row(*trial.key, made.images, figures, trial.strategy, made)
+
+    def _row(
+        self,
+        mask: str,
+        name: str,
+        images: Pictures,
+        figures: dict[str, Figure],
+        strategy: Strategy | None = None,
+        made: Completed | None = None,
+    ) -> CompletionRow:
+        return CompletionRow(
+            mask=mask,
+            name=name,
+            settings={} if strategy is None else plain(strategy),
+            steps=0 if strategy is None else strategy.solver.num_steps,
+            evaluations=0.0 if made is None else made.spent.evaluations,
+            gradients=0.0 if made is None else made.spent.gradients,
+            seconds=0.0 if made is None else made.seconds,
+            figures=figures,
+            pictures=self.folder.write_pictures(
+                file_name(mask, name), images[: self.settings.pictures]
+            ),
+        )
+
+    def _put(self, row: CompletionRow) -> None:
+        self.results.rows.append(row)
+        self.results.write(self.folder.path / RECORD)
+
+
+def _features(settings: CompletionSettings, device: torch.device) -> FeatureNetwork:
+    """Returns the feature network.
+
+    Raises:
+        ValueError: If it cannot be had.
+    """
+    try:
+        return build_features(
+            settings.features,
+            weights=settings.features_weights,
+            # random_conv computes in float64, which MPS has not.
+            device="cpu" if device.type == "mps" else device,
+        )
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
