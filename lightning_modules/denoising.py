@@ -22,6 +22,7 @@ from denoisers.checkpoint import start_from
 from denoisers.contract import Image, Sigma
 from denoisers.precond import EDMPrecond
 from lightning_modules.held_out import held_out_maps
+from lightning_modules.likelihood import Likelihood, LikelihoodSums
 from lightning_modules.provenance import Stopwatch, provenance
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of
@@ -56,6 +57,7 @@ class DenoiserTraining(L.LightningModule):
         warmup_steps: Optimizer steps over which the learning rate rises from 0.
         final_lr_share: Where the cosine ends, as a share of the peak learning rate.
         val_sigmas: Levels at which the validation loss is reported, one band each.
+        likelihood: How `test` bounds the likelihood of its images.
         predict_solver: Solver of `predict`.
         seed: Seeds the noise of training, validation and prediction.
     """
@@ -74,6 +76,7 @@ class DenoiserTraining(L.LightningModule):
         warmup_steps: int = 200,
         final_lr_share: float = 0.01,
         val_sigmas: Sequence[float] = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+        likelihood: Likelihood = Likelihood(),  # noqa: B008 (frozen)
         predict_solver: Solver = Heun(num_steps=40),  # noqa: B008 (frozen)
         seed: int = 0,
     ) -> None:
@@ -84,10 +87,11 @@ class DenoiserTraining(L.LightningModule):
                 f"{list(half_axes)}."
             )
         with warnings.catch_warnings():
-            # Nothing is ignored, whatever Lightning recommends: the checkpoint alone must rebuild
-            # the network.
+            # The network is not ignored, whatever Lightning recommends: the checkpoint alone must
+            # rebuild it. How `test` measures is no part of it: what a checkpoint holds overrides
+            # the command line.
             warnings.filterwarnings("ignore", "Attribute 'network' is an instance of `nn.Module`")
-            self.save_hyperparameters()
+            self.save_hyperparameters(ignore="likelihood")
         self.denoiser = EDMPrecond(
             network, patch_size, sigma_data, takes_noise_maps=noise_levels.makes_maps
         )
@@ -103,6 +107,7 @@ class DenoiserTraining(L.LightningModule):
         self.warmup_steps = warmup_steps
         self.final_lr_share = final_lr_share
         self.val_sigmas = tuple(val_sigmas)
+        self.likelihood = likelihood
         self.predict_solver = predict_solver
         self.seed = seed
         self.stopwatch = Stopwatch()
@@ -159,8 +164,19 @@ class DenoiserTraining(L.LightningModule):
             self.losses_step = self.trainer.global_step
 
     @override
+    def on_test_epoch_start(self) -> None:
+        self.likelihood_sums = LikelihoodSums(self.likelihood, self.denoiser)
+
+    @override
     def test_step(self, batch: Image, batch_idx: int) -> None:
         self._log_bands("test", batch, batch_idx)
+        generator = self._generator("likelihood", batch_idx, self.global_rank)
+        self.likelihood_sums.update(batch, generator)
+
+    @override
+    def on_test_epoch_end(self) -> None:
+        for name, value in self.likelihood_sums.summary(self._added_up).items():
+            self.log(f"test/{name}", value)
 
     @override
     def predict_step(self, batch: Tensor, batch_idx: int) -> UInt8[Tensor, "batch 3 size size"]:
@@ -228,6 +244,12 @@ class DenoiserTraining(L.LightningModule):
             losses.append(torch.stack(errors).mean())
             self.log(f"{stage}/loss_maps_{kind}", losses[-1], sync_dist=True)
         self.log(f"{stage}/loss_maps", torch.stack(losses).mean(), sync_dist=True)
+
+    def _added_up(self, sums: Tensor) -> Tensor:
+        """Adds up over processes."""
+        if self.trainer.world_size == 1:
+            return sums
+        return self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum").cpu()
 
     def _generator(self, *parts: int | str) -> Generator:
         return Generator().manual_seed(seed_of(self.seed, *parts))
