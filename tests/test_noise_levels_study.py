@@ -27,8 +27,9 @@ def test_every_training_can_be_built(sampler, tmp_path, monkeypatch):
     assert (cli.model.noise_levels.p_mean, cli.model.noise_levels.p_std) == (-0.8, 1.4)
     assert cli.model.denoiser.takes_noise_maps == (sampler != "shared")
     assert (cli.trainer.max_steps, cli.model.seed) == (7, 3)
-    # One epoch, so that the last step is validated.
-    assert cli.datamodule.patches_per_epoch == 7 * cli.datamodule.batch_size
+    # The last step ends an epoch, and that one is validated.
+    epochs = 7 * cli.datamodule.batch_size / cli.datamodule.patches_per_epoch
+    assert epochs == cli.trainer.check_val_every_n_epoch == 1
 
 
 def test_trainings_differ_in_their_levels_alone(tmp_path):

@@ -66,15 +66,16 @@ class Training:
             f"--seed_everything={self.seed}",
             f"--model.seed={self.seed}",
             f"--trainer.max_steps={self.steps}",
-            # One epoch, so that it is validated at its end.
-            f"--data.patches_per_epoch={64 * self.steps}",
+            f"--data.patches_per_epoch={64 * self._epoch}",
+            # After the last step alone, and a checkpoint after that.
+            f"--trainer.check_val_every_n_epoch={self.steps // self._epoch}",
             "--trainer.logger=lightning.pytorch.loggers.CSVLogger",
             f"--trainer.logger.save_dir={self.folder}",
             f"--trainer.logger.name={self.sampler}",
             f"--trainer.callbacks+={keep}",
             f"--trainer.callbacks.dirpath={checkpoints}",
             "--trainer.callbacks.save_last=true",
-            f"--trainer.callbacks.every_n_train_steps={self._interval}",
+            "--trainer.callbacks.save_on_train_epoch_end=true",
             *levels,
             *self.data,
         ]
@@ -82,9 +83,9 @@ class Training:
         return [*words, f"--ckpt_path={last}"] if last.is_file() else words
 
     @property
-    def _interval(self) -> int:
-        """Steps between checkpoints: one at the last step would be there before its validation."""
-        return next(interval for interval in range(250, 1, -1) if self.steps % interval)
+    def _epoch(self) -> int:
+        """Steps between checkpoints: a divisor of all."""
+        return next(epoch for epoch in range(100, 0, -1) if self.steps % epoch == 0)
 
     def carry_out(self) -> None:
         """Trains and exports, unless the exported denoiser is there.
