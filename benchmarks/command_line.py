@@ -17,7 +17,16 @@ from sampling.solvers import Solver
 from strategies.base import Strategy
 from strategies.catalogue import names, strategy_class
 
-__all__ = ["Command", "Plan", "described", "parse", "read"]
+__all__ = [
+    "Command",
+    "Plan",
+    "described",
+    "normalised",
+    "parse",
+    "parsed",
+    "read",
+    "refuse_unknown_keys",
+]
 
 PRESETS = Path(__file__).parent.parent / "configs" / "benchmarks"
 DIFFUSERS = "sampling.diffusers_solver.Diffusers"
@@ -128,10 +137,10 @@ def read(
     """
     known_presets = {} if presets is None else {path.stem: path for path in presets.glob("*.yaml")}
     parser = _parser(settings_class, prog, description, defaults, sorted(known_presets))
-    tokens = _normalised(arguments, known_presets)
+    tokens = normalised(arguments, known_presets)
     shared, own = _sorted_out(tokens, {*names(), *_given_strategies(tokens)})
-    _refuse_unknown_keys(parser, shared)
-    config = _parsed(parser, shared)
+    refuse_unknown_keys(parser, shared)
+    config = parsed(parser, shared)
     chosen = names() if config.strategy == "all" else config.strategy.split(",")
     classes = {name: strategy_class(name) for name in chosen}
     stray = sorted(set(own) - set(classes))
@@ -186,8 +195,12 @@ def _own_settings() -> list[str]:
     ]
 
 
-def _normalised(arguments: list[str], presets: dict[str, Path]) -> list[str]:
-    """Returns `--key=value` for every way to write it, with short names spelt out."""
+def normalised(arguments: list[str], presets: dict[str, Path]) -> list[str]:
+    """Returns `--key=value` for every way to write it, with short names spelt out.
+
+    Raises:
+        ValueError: If a word is none of them.
+    """
     tokens: list[str] = []
     for token in arguments:
         if tokens and tokens[-1].startswith("--") and not re.search("=|^--help$", tokens[-1]):
@@ -255,8 +268,12 @@ def _sorted_out(tokens: list[str], owners: set[str]) -> tuple[list[str], dict[st
     return shared, own
 
 
-def _refuse_unknown_keys(parser: ArgumentParser, tokens: list[str]) -> None:
-    """Refuses unknown keys; what lies below a class's key is left to the class itself."""
+def refuse_unknown_keys(parser: ArgumentParser, tokens: list[str]) -> None:
+    """Refuses unknown keys; what lies below a class's key is left to the class itself.
+
+    Raises:
+        ValueError: If there is one, with the nearest valid name.
+    """
     known = [
         option.removeprefix("--")
         for action in parser._actions
@@ -271,7 +288,12 @@ def _refuse_unknown_keys(parser: ArgumentParser, tokens: list[str]) -> None:
         raise ValueError(f"there is no setting {key!r}{hint}")
 
 
-def _parsed(parser: ArgumentParser, tokens: list[str]) -> Namespace:
+def parsed(parser: ArgumentParser, tokens: list[str]) -> Namespace:
+    """Returns what the parser makes of the words.
+
+    Raises:
+        ValueError: If a value is wrong, in one sentence.
+    """
     try:
         return parser.parse_args(tokens)
     except ArgumentError as error:
