@@ -1,0 +1,1 @@
+"""An endless strip, written to disk as it grows."""
