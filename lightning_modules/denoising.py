@@ -88,10 +88,10 @@ class DenoiserTraining(L.LightningModule):
             )
         with warnings.catch_warnings():
             # The network is not ignored, whatever Lightning recommends: the checkpoint alone must
-            # rebuild it. How `test` measures is no part of it: what a checkpoint holds overrides
-            # the command line.
+            # rebuild it. How `test` measures and where training began are no part of it: what a
+            # checkpoint holds overrides the command line, and must not ask for files.
             warnings.filterwarnings("ignore", "Attribute 'network' is an instance of `nn.Module`")
-            self.save_hyperparameters(ignore="likelihood")
+            self.save_hyperparameters(ignore=["likelihood", "initial_weights"])
         self.denoiser = EDMPrecond(
             network, patch_size, sigma_data, takes_noise_maps=noise_levels.makes_maps
         )

@@ -36,7 +36,7 @@ def export(
             "it is older and whole."
         ) from error
     module = DenoiserTraining.load_from_checkpoint(
-        checkpoint, map_location="cpu", weights_only=False, initial_weights=None
+        checkpoint, map_location="cpu", weights_only=False
     )
     averaged = "current_model_state" in content
     source = content.get("provenance", {}) | {"weights": "EMA" if averaged else "last step"}
