@@ -23,7 +23,7 @@ def test_every_training_can_be_built(sampler, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cli = main(flags, run=False)
     levels = type(cli.model.noise_levels)
-    assert f"{levels.__module__}.{levels.__name__}".endswith(SAMPLERS[sampler])
+    assert f"{levels.__module__}.{levels.__name__}".endswith(SAMPLERS[sampler][0])
     assert (cli.model.noise_levels.p_mean, cli.model.noise_levels.p_std) == (-0.8, 1.4)
     assert cli.model.denoiser.takes_noise_maps == (sampler != "shared")
     assert (cli.trainer.max_steps, cli.model.seed) == (7, 3)

@@ -11,8 +11,8 @@ from sampling.noise_levels.base import NoiseLevels
 from sampling.noise_levels.controlled import (
     Controlled,
     beta_regions,
-    clean_regions,
     directions,
+    some_regions,
 )
 from sampling.noise_levels.independent import Independent
 from sampling.noise_levels.ltg import LogitNormalTruncatedGaussian
@@ -191,7 +191,7 @@ def test_the_share_of_homogeneous_batches_is_the_one_asked_for():
 
 
 def test_clean_regions_are_some_but_never_all_and_only_in_their_share():
-    sampler = Controlled(**EDM, clean_share=0.4)
+    sampler = Controlled(**EDM, clean_share=0.4, waiting_share=0.0)
     u = corruptions_of(sampler, 4000, 4, 4)
     clean = (u == 0).sum(1)
     assert clean.max() < 16
@@ -207,17 +207,42 @@ def test_clean_regions_are_some_but_never_all_and_only_in_their_share():
     assert alike.double().mean().item() == pytest.approx(expected, abs=5 * 0.0125)
 
 
+def test_variability_reaches_to_its_highest():
+    wide = {"clean_share": 0.0, "waiting_share": 0.0, "max_variability": 0.8}
+    u = corruptions_of(Controlled(**EDM, **wide), 4000, 16, 16).double()
+    # Within a map the variance is v m (1 - m) on average: E[v] E[m (1 - m)] = 0.4 / 6. Over maps it
+    # deviates by less than 0.06, hence its mean by 0.001; five of these.
+    assert u.var(1).mean().item() == pytest.approx(0.4 / 6, abs=5 * 0.001)
+
+
+def test_regions_that_wait_are_at_the_highest_level_and_lie_last():
+    sampler = Controlled(**EDM, clean_share=0.0, waiting_share=0.4, max_variability=0.0)
+    u = sampler.corruptions(4000, 1, 6, Generator().manual_seed(0))
+    waiting = (sampler.sigma_of(u) == 80.0).flatten(1)
+    some = waiting.any(1)
+    # The standard error of a share of 4,000 is 0.0077. Without variability the others are at 80
+    # only if their mean is, once in ten thousand maps: ln 80 is 3.7 deviations above its mean.
+    assert some.double().mean().item() == pytest.approx(0.4, abs=5 * 0.0077)
+    assert waiting.all(1).sum() <= 4
+    # One direction in two goes right: what waits lies at the right or at the left end, in half of
+    # the maps by order; of the others two of binom(6, n) by chance, averaged over n = 1 ... 5.
+    sorted_ = (waiting.int().diff(dim=1).abs().sum(1) == 1)[some]
+    chance = sum(2 / math.comb(6, n) for n in range(1, 6)) / 5
+    expected = 0.5 + 0.5 * chance
+    assert sorted_.double().mean().item() == pytest.approx(expected, abs=5 * 0.0125)
+
+
 def test_maps_without_clean_regions_have_the_mean_that_was_drawn():
-    u = corruptions_of(Controlled(**EDM, clean_share=0.0), 4000, 4, 4)
-    # The mean of a map is m plus a deviation of variance v m (1 - m) / 16: over uniform m and v
-    # 1/12 + 1/2 * 1/6 / 16 = 0.0885 in all.
-    assert u.mean(1).mean().item() == pytest.approx(0.5, abs=5 * (0.0885 / 4000) ** 0.5)
+    u = corruptions_of(Controlled(**EDM, clean_share=0.0, waiting_share=0.0), 4000, 4, 4)
+    # The mean of a map is m plus a deviation of variance v m (1 - m) / 16: over uniform m and v,
+    # which reaches to 1/2, 1/12 + 1/4 * 1/6 / 16 = 0.0859 in all.
+    assert u.mean(1).mean().item() == pytest.approx(0.5, abs=5 * (0.0859 / 4000) ** 0.5)
     # A variance of 4,000 nearly uniform draws, of kurtosis 1.8: a relative sqrt(0.8 / 4000).
-    assert u.mean(1).var().item() == pytest.approx(0.0885, rel=5 * (0.8 / 4000) ** 0.5)
+    assert u.mean(1).var().item() == pytest.approx(0.0859, rel=5 * (0.8 / 4000) ** 0.5)
 
 
 def test_half_of_the_maps_are_ordered_along_a_direction():
-    u = corruptions_of(Controlled(**EDM, clean_share=0.0), 4000, 1, 6)
+    u = corruptions_of(Controlled(**EDM, clean_share=0.0, waiting_share=0.0), 4000, 1, 6)
     rises = u.diff(dim=1)
     ordered = (rises >= 0).all(1) | (rises <= 0).all(1)
     # By chance two of 720 unordered rows are ordered too. The standard error is 0.0079.
@@ -238,7 +263,7 @@ def test_an_order_goes_along_its_direction():
 
 def test_clean_regions_are_the_first_of_the_order_or_any():
     order = np.tile(np.arange(12), (2000, 1))
-    clean = clean_regions(order, np.random.default_rng(0))
+    clean = some_regions(order, np.random.default_rng(0))
     first = (clean == (order < clean.sum(1, keepdims=True))).all(1)
     # Half by rule; of the others one in binom(12, n) by chance, averaged over n = 1 ... 11.
     chance = np.mean([1 / math.comb(12, n) for n in range(1, 12)])
@@ -253,6 +278,8 @@ def test_clean_regions_are_the_first_of_the_order_or_any():
         (LogitNormalTruncatedGaussian, {"ceiling_std": 0.0}),
         (Controlled, {"homogeneous_share": 1.1}),
         (Controlled, {"clean_share": -0.1}),
+        (Controlled, {"waiting_share": 2.0}),
+        (Controlled, {"max_variability": 1.5}),
     ],
 )
 def test_bad_settings_are_refused(sampler, wrong):

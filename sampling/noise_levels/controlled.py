@@ -17,19 +17,27 @@ from sampling.noise_levels.base import Levels, RegionLevels, Regions, numpy_gene
 
 __all__ = ["Controlled"]
 
+PURE_NOISE = 1 - 1e-12  # beyond `sigma_max` at any p_mean and p_std that make sense
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Controlled(RegionLevels):
     """Mean m and variability v of a sample's regions are drawn apart ([AP]).
 
-    With m and v uniform, a region's corruption is from the Beta distribution of mean m and
-    variance v m (1 - m): all regions are alike at v = 0, and either clean or pure noise at v = 1.
-    A share of the batches has v = 0, hence one level a sample, whatever the others are.
+    With m uniform in [0, 1] and v in [0, `max_variability`], a region's corruption is from the Beta
+    distribution of mean m and variance v m (1 - m): all regions are alike at v = 0, and either all
+    but clean or all but pure noise at v = 1. A share of the batches has v = 0, hence one level a
+    sample, whatever the others are.
 
     Of the maps half are ordered: corruption rises in a random direction, as where a canvas grows.
     A share has clean regions, as many as a uniform share of them, either those that lie first in
     the order or any; in half of these maps all the others have one level, as when a given region
-    is continued.
+    is continued. A share has, likewise, regions that have yet to begin and wait at `sigma_max`:
+    those that lie last in the order or any.
+
+    Why the ends are drawn apart: near them there is little to learn. At sigma = 0.002 the error of
+    the raw network is all noise, of order 1 where it is 0.1 at the levels that matter, so that a v
+    up to 1, which draws such levels often, drowns what the others teach (docs/noise_levels.md).
 
     Args:
         p_mean: Mean of ln(sigma) in ordinary training.
@@ -40,18 +48,21 @@ class Controlled(RegionLevels):
             `patchify` its `level_channel` is needed, to tell pixels apart.
         homogeneous_share: Share of the batches that have one level a sample, in [0, 1].
         clean_share: Share of the other samples that have clean regions, in [0, 1].
+        waiting_share: Share of the other samples that have regions yet to begin, in [0, 1].
+        max_variability: Highest v, in [0, 1].
     """
 
     homogeneous_share: float = 0.5
     clean_share: float = 0.5
+    waiting_share: float = 0.25
+    max_variability: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.homogeneous_share <= 1 or not 0 <= self.clean_share <= 1:
-            raise ValueError(
-                "homogeneous_share and clean_share must be in [0, 1], got "
-                f"{self.homogeneous_share} and {self.clean_share}."
-            )
+        for name in ("homogeneous_share", "clean_share", "waiting_share", "max_variability"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {value}.")
 
     @override
     def draw(self, batch: int, height: int, width: int, *, generator: Generator) -> Levels:
@@ -61,15 +72,19 @@ class Controlled(RegionLevels):
 
     @override
     def corruptions(self, batch: int, rows: int, columns: int, generator: Generator) -> Regions:
-        rng = numpy_generator(generator)
+        rng, regions = numpy_generator(generator), rows * columns
         has_clean = rng.random(batch) < self.clean_share
-        variability = rng.random(batch) * ~(has_clean & (rng.random(batch) < 0.5))
-        corruption = beta_regions(rng.random(batch), variability, rows * columns, rng)
+        one_level = has_clean & (rng.random(batch) < 0.5)
+        variability = self.max_variability * rng.random(batch) * ~one_level
+        corruption = beta_regions(rng.random(batch), variability, regions, rng)
         order = directions(batch, rows, columns, rng)
         ordered = rng.random((batch, 1)) < 0.5
         in_order = np.take_along_axis(np.sort(corruption, axis=1), order, axis=1)
         corruption = np.where(ordered, in_order, corruption)
-        clean = has_clean[:, None] & clean_regions(order, rng)
+        has_waiting = rng.random(batch) < self.waiting_share
+        waiting = has_waiting[:, None] & some_regions(regions - 1 - order, rng)
+        corruption = np.where(waiting, PURE_NOISE, corruption)
+        clean = has_clean[:, None] & some_regions(order, rng)
         return torch.from_numpy(np.where(clean, 0.0, corruption)).view(batch, 1, rows, columns)
 
 
@@ -99,10 +114,10 @@ def directions(
     return along.argsort(axis=1).argsort(axis=1)
 
 
-def clean_regions(
+def some_regions(
     order: Int64[np.ndarray, "batch regions"], rng: np.random.Generator
 ) -> Bool[np.ndarray, "batch regions"]:
-    """Returns which regions are clean: at least one, never all, the first or any of them."""
+    """Returns which regions are chosen: at least one, never all, the first or any of them."""
     batch, regions = order.shape
     count = 1 + (rng.random((batch, 1)) * (regions - 1)).astype(np.int64)
     shuffled = rng.random((batch, regions)).argsort(axis=1)

@@ -12,14 +12,16 @@ __all__ = ["SAMPLERS", "Training"]
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "studies" / "noise_levels.yaml"
-# Every sampler by a short name. All but `shared` cut samples into the same regions.
-SAMPLERS: Mapping[str, str] = MappingProxyType(
+# Every sampler by a short name, with its own settings. All but `shared` cut samples into the same
+# regions. `controlled_wide` draws the ends of the range by variability alone.
+SAMPLERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "shared": "shared.Shared",
-        "independent": "independent.Independent",
-        "mean_beta": "mean_beta.MeanBeta",
-        "ltg": "ltg.LogitNormalTruncatedGaussian",
-        "controlled": "controlled.Controlled",
+        "shared": ("shared.Shared",),
+        "independent": ("independent.Independent",),
+        "mean_beta": ("mean_beta.MeanBeta",),
+        "ltg": ("ltg.LogitNormalTruncatedGaussian",),
+        "controlled": ("controlled.Controlled",),
+        "controlled_wide": ("controlled.Controlled", "max_variability=1.0", "waiting_share=0.0"),
     }
 )
 
@@ -54,7 +56,9 @@ class Training:
     @property
     def command(self) -> list[str]:
         """The words after `python -m lightning_modules`; a training that was begun goes on."""
-        levels = [f"--model.noise_levels=sampling.noise_levels.{SAMPLERS[self.sampler]}"]
+        path, *own = SAMPLERS[self.sampler]
+        levels = [f"--model.noise_levels=sampling.noise_levels.{path}"]
+        levels += [f"--model.noise_levels.{setting}" for setting in own]
         levels += ["--model.noise_levels.p_mean=-0.8", "--model.noise_levels.p_std=1.4"]
         if self.sampler != "shared":
             levels.append("--model.noise_levels.region_multiple=4")
