@@ -5,7 +5,7 @@ import inspect
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -72,21 +72,29 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def sha256_of_sources(classes: Iterable[type]) -> str:
+# Not what only tells of figures, such as the report.
+MAKING_AND_MEASURING = (
+    "denoisers",
+    "sampling",
+    "strategies",
+    "datamodules",
+    "benchmarks",
+    "benchmarks/metrics",
+)
+
+
+def sha256_of_sources(
+    classes: Iterable[type], folders: Sequence[str] = MAKING_AND_MEASURING
+) -> str:
     """Returns a hash of the code that makes and measures canvases, that of `classes` included.
 
     A commit does not tell two states of a changed file apart, nor does it know a user's module.
+
+    Args:
+        classes: Whose files count too.
+        folders: Whose Python files count, those of folders in them apart.
     """
     root = Path(__file__).parent.parent
-    # Not what only tells of figures, such as the report.
-    folders = (
-        "denoisers",
-        "sampling",
-        "strategies",
-        "datamodules",
-        "benchmarks",
-        "benchmarks/metrics",
-    )
     files = {path for folder in folders for path in (root / folder).glob("*.py")}
     files |= {Path(inspect.getfile(item)).resolve() for item in classes}
     digest = hashlib.sha256()

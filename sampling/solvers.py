@@ -82,14 +82,17 @@ def churned(
     """Raises the level by a factor 1 + `gamma` with fresh noise before every step ([EDM] Alg. 2).
 
     Only at levels in [`s_min`, `s_max`], where None is no limit; `s_noise` is the standard
-    deviation of the added noise.
+    deviation of the added noise. Pixels that wait at their level, while others of their map go
+    down, are left alone: a pixel gets as much fresh noise as it has levels to go, whatever the
+    number of steps.
     """
     if gamma < 0:
         raise ValueError(f"gamma must be at least 0, got {gamma}.")
 
     def churn_then_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
         in_range = (sigma >= s_min) & (sigma <= (math.inf if s_max is None else s_max))
-        sigma_hat = torch.where(in_range, (1 + gamma) * sigma, sigma)
+        raised = in_range & (sigma_next < sigma)
+        sigma_hat = torch.where(raised, (1 + gamma) * sigma, sigma)
         added = (sigma_hat.square() - sigma.square()).clamp(min=0).sqrt()
         return step(denoiser, x_t + s_noise * added * noise.like(x_t), sigma_hat, sigma_next)
 
@@ -160,8 +163,8 @@ class SingleStepSolver(Solver):
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
         rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
-        churn: S_churn: fresh noise over the whole run; a step gets churn / num_steps of it, at
-            most sqrt(2) - 1.
+        churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
+            at most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.
         s_min: Lowest level that is churned.
         s_max: Highest level that is churned; None for no limit.
@@ -217,8 +220,8 @@ class Heun(SingleStepSolver):
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
         rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
-        churn: S_churn: fresh noise over the whole run; a step gets churn / num_steps of it, at
-            most sqrt(2) - 1.
+        churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
+            at most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.
         s_min: Lowest level that is churned.
         s_max: Highest level that is churned; None for no limit.
@@ -239,8 +242,8 @@ class Euler(SingleStepSolver):
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
         rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
-        churn: S_churn: fresh noise over the whole run; a step gets churn / num_steps of it, at
-            most sqrt(2) - 1.
+        churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
+            at most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.
         s_min: Lowest level that is churned.
         s_max: Highest level that is churned; None for no limit.

@@ -74,6 +74,10 @@ class AsyncPatch(Outpainting):
     regions are squares of `region` px, and each sample has an order of its own. The choice is made
     on the CPU, which waits for the device once a step.
 
+    Under churn a pixel gets fresh noise where it goes down a level and nowhere else, so that every
+    schedule gives it what `joint` does. The levels of `dual_loop` are inner_steps T, each with its
+    share of the churn: certain regions leap over most of them and get 1 / inner_steps as much.
+
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
         window: Side of the square windows, in pixels, or their height and width; None for the
@@ -95,7 +99,8 @@ class AsyncPatch(Outpainting):
         stretch: Steps of `uncertainty` for each level of the ladder, at least 1, which is `joint`.
             Of n regions n / stretch descend at a step: with n it is one region at a time, and with
             more there are steps at which none does.
-        certain: Share of the regions, in (0, 1), that are certain to `dual_loop` and `look_ahead`.
+        certain: Share of the regions, in (0, 1), that are certain to `dual_loop` and `look_ahead`:
+            rounded down, but at least one where there are two or more.
         inner_steps: Steps of `dual_loop` in which the uncertain regions descend what the certain
             ones do at one, at least 1. T counts these leaps.
         look_ahead: Share of the way to level 0, in [0, 1], that certain regions are carried ahead
@@ -183,7 +188,7 @@ class AsyncPatch(Outpainting):
         if ladder is None:
             return self.solver(followed, eps, churn)
         x_t = float(self.solver.sigmas()[0]) * eps
-        return self._single_step().descend(followed, x_t, ladder, churn)
+        return self._descending().descend(followed, x_t, ladder, churn)
 
     def _scheduled(self, denoiser: Denoiser, known: Known) -> tuple[Denoiser, Ladder | None]:
         """Returns the denoiser that goes by the schedule and its ladder; None for the solver's."""
@@ -208,10 +213,8 @@ class AsyncPatch(Outpainting):
             return by_certainty(
                 solver.sigmas(), regions, noticing, steps=self._steps, lead=self._lag_steps
             )
-        fine = dataclasses.replace(solver, num_steps=self.inner_steps * solver.num_steps)
-        return fast_and_slow(
-            fine.sigmas(), regions, noticing, inner=self.inner_steps, share=self.certain
-        )
+        sigmas = self._descending().sigmas()
+        return fast_and_slow(sigmas, regions, noticing, inner=self.inner_steps, share=self.certain)
 
     @property
     def _by_certainty(self) -> bool:
@@ -219,6 +222,13 @@ class AsyncPatch(Outpainting):
 
     def _single_step(self) -> SingleStepSolver:
         return single_step(self.solver, why=f"the {self.schedule} schedule needs maps of levels")
+
+    def _descending(self) -> SingleStepSolver:
+        """Returns the solver of the levels that regions go down, which sets their churn."""
+        solver = self._single_step()
+        if self.schedule != "dual_loop":
+            return solver
+        return dataclasses.replace(solver, num_steps=self.inner_steps * solver.num_steps)
 
     @property
     def _steps(self) -> int | None:

@@ -298,11 +298,13 @@ class Conveyor:
                     f"{name} must be a multiple of the denoiser's {denoiser.multiple} px, got "
                     f"{side}."
                 )
-        if 2 * width < denoiser.patch_size or width < 2:
-            raise ValueError(
-                f"window must be at least half the denoiser's patch of {denoiser.patch_size} px, "
-                f"and 2 px, got {width}."
-            )
+            if 2 * side < denoiser.patch_size and not (name == "height" and side == 1):
+                raise ValueError(
+                    f"{name} must be at least half the denoiser's patch of {denoiser.patch_size} "
+                    f"px, got {side}."
+                )
+        if width < 2:
+            raise ValueError(f"window must be at least 2 px, got {width}.")
         return height, width
 
 

@@ -114,8 +114,9 @@ def fast_and_slow(
     """Yields a ladder of maps: certain regions leap, the others follow ([PF] dual loop).
 
     An outer step begins with all regions at one level. The most certain ones, floor(`share` n) of
-    n, go down `inner` levels at one step; then the others go down the same levels in `inner` steps,
-    and see the certain ones where they will be. Every T levels cost T / inner (1 + inner) steps.
+    n but at least one of two or more, go down `inner` levels at one step; then the others go down
+    the same levels in `inner` steps, and see the certain ones where they will be. Every T levels
+    cost T / inner (1 + inner) steps.
 
     Who is certain is decided by the variance that the denoiser gave where the outer step before
     this one began: there all regions were at one level, so that going down earlier has made none

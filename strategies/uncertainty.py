@@ -19,8 +19,9 @@ from denoisers.contract import Denoiser, Image, Mask, Sigma, Variance
 
 __all__ = ["LookingAhead", "Noticing", "Regions", "first_ones", "part_of", "resolved"]
 
-# Variances that differ by less than this are the same: a denoiser knows its own no better, and
-# what differs by rounding alone, as on either side of a symmetry, must not decide.
+# Variances are compared in steps of this: a denoiser knows its own no better. What differs by
+# rounding alone, as on either side of a symmetry, then hardly ever decides; it still does where a
+# step's boundary lies between the two.
 RESOLUTION = 1e-3
 
 PerRegion = Int64[Tensor, "samples regions"]
@@ -108,8 +109,8 @@ class Noticing:
 class LookingAhead:
     """Shows uncertain regions where the certain ones are going ([PF] look-ahead).
 
-    The most certain regions, floor(`share` n) of the n that are still noisy, are carried to
-    (1 - `ahead`) of their level along the line to their estimate,
+    The most certain regions, floor(`share` n) of the n that are still noisy but at least one of two
+    or more, are carried to (1 - `ahead`) of their level along the line to their estimate,
 
         x_ahead = x0_hat + (1 - ahead) (x_t - x0_hat),
 
@@ -158,14 +159,22 @@ class LookingAhead:
 
 
 def resolved(variances: Float[Tensor, "samples regions"]) -> PerRegion:
-    """Returns whole numbers in the order of the variances, the same for those hardly different."""
+    """Returns whole numbers in the order of the variances, steps of `RESOLUTION` of a logarithm.
+
+    Two that differ by a relative d are told apart with probability d / `RESOLUTION`, wherever the
+    boundary between two steps lies: 1e-4 of pairs for what float32 rounds, most for bfloat16.
+    """
     tiny = torch.finfo(torch.float32).tiny
     return (variances.float().clamp(min=tiny).log() / RESOLUTION).round().long()
 
 
 def part_of(count: Int64[Tensor, " samples"], share: float) -> Int64[Tensor, " samples"]:
-    """Returns floor(`share` `count`), where a whole number stays one whatever its rounding."""
-    return (share * count + 1e-4).floor().long()
+    """Returns floor(`share` `count`), but at least 1 of 2 or more.
+
+    A whole number stays one whatever its rounding. Of one region none is part.
+    """
+    part = (share * count + 1e-4).floor().long()
+    return part.clamp(min=1).where(count > 1, 0)
 
 
 def first_ones(

@@ -522,7 +522,7 @@ def test_solvers_that_remember_are_refused(scheduler):
         ({"block": 3}, "a divisor of the window's 8 px .* got 3"),
         ({"past": 5, "block": 4}, "at most the 3 px that a past of 5 px leaves of it, got 4"),
         ({"past": 8}, "at most the 0 px that a past of 8 px leaves"),
-        ({"window": 3}, "at least half the denoiser's patch of 8 px, and 2 px, got 3"),
+        ({"window": 3}, "window must be at least half the denoiser's patch of 8 px, got 3"),
     ],
 )
 def test_bad_settings_are_refused(options, message):

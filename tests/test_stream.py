@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from benchmarks.pictures import read_picture, write_picture
@@ -32,6 +33,7 @@ from strategies.conveyor import State
 
 SIDE, TILE, COLUMNS = 16, 24, 60
 ROOT = Path(__file__).parent.parent
+SETTINGS = StreamSettings(block=4, solver=Heun(num_steps=3, churn=DEFAULT_SOLVER.churn))
 
 
 def save_weights(path: Path, **options) -> Path:
@@ -57,6 +59,7 @@ def command(weights: Path, folder: Path, *more: str) -> list[str]:
         f"denoiser={weights}",
         f"folder={folder}",
         "solver.num_steps=3",
+        "block=4",
         f"tile={TILE}",
         "measure=13",
         "save_seconds=0",
@@ -77,8 +80,8 @@ def log_of(folder: Path) -> list[Measurement]:
 @pytest.fixture(scope="module")
 def expected(weights) -> Tensor:
     """The first columns of the strip as the conveyor makes it, without any file."""
-    conveyor = conveyor_of(StreamSettings(solver=Heun(num_steps=3, churn=DEFAULT_SOLVER.churn)))
     denoiser, noise = load_denoiser(weights), CanvasNoise(0, [0])
+    conveyor = conveyor_of(SETTINGS, denoiser)
     made = conveyor.blocks(denoiser, noise, conveyor.begin(denoiser, noise))
     blocks = [to_uint8(next(made)[1])[0] for _ in range(COLUMNS // 4)]
     strip = torch.cat(blocks, dim=-1)
@@ -138,15 +141,15 @@ def test_a_killed_process_goes_on_with_the_same_pixels(weights, tmp_path, expect
 @pytest.mark.parametrize(
     ("place", "call"),
     [
-        ("denoisers.precond.EDMPrecond._raw", 1),
+        pytest.param("denoisers.precond.EDMPrecond._raw", 1, marks=pytest.mark.slow),
         ("denoisers.precond.EDMPrecond._raw", 33),
-        ("benchmarks.stream.growth.to_uint8", 4),
-        ("benchmarks.stream.growth.peak_memory_mib", 2),
-        ("benchmarks.stream.folder.write_picture", 2),
+        pytest.param("benchmarks.stream.growth.to_uint8", 4, marks=pytest.mark.slow),
+        pytest.param("benchmarks.stream.growth.peak_memory_mib", 2, marks=pytest.mark.slow),
+        pytest.param("benchmarks.stream.folder.write_picture", 2, marks=pytest.mark.slow),
         ("benchmarks.stream.folder.write_picture", 3),  # the columns at the end
         ("benchmarks.stream.state.save_file", 7),
         ("benchmarks.stream.records.write_json", 1),  # the record, before anything is made
-        ("benchmarks.stream.records.write_json", 7),
+        pytest.param("benchmarks.stream.records.write_json", 7, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_strip_goes_on_with_the_same_pixels(
@@ -210,8 +213,8 @@ def test_a_strip_goes_on_from_an_image(weights, tmp_path):
     write_picture(image, tmp_path / "image.png")
     known = f"known={tmp_path / 'image.png'}"
     assert main(command(weights, tmp_path / "strip", known, "columns=20")) == 0
-    conveyor = conveyor_of(StreamSettings(solver=Heun(num_steps=3, churn=DEFAULT_SOLVER.churn)))
     denoiser, noise = load_denoiser(weights), CanvasNoise(0, [0])
+    conveyor = conveyor_of(SETTINGS, denoiser)
     state = conveyor.begin(denoiser, noise, known=image[None].float() / 127.5 - 1)
     made = conveyor.blocks(denoiser, noise, state)
     blocks = torch.cat([to_uint8(next(made)[1])[0] for _ in range(5)], dim=-1)
@@ -281,7 +284,7 @@ def test_a_damaged_folder_is_refused(weights, made, tmp_path, capsys, name, dama
     ("setting", "said"),
     [
         ("seed=1", "settings.seed: 0 there, 1 here"),
-        ("block=2", "settings.block: None there, 2 here"),
+        ("block=2", "settings.block: 4 there, 2 here"),
         ("solver.num_steps=4", "settings.solver.init_args.num_steps: 3 there, 4 here"),
         ("tile=30", "settings.tile: 24 there, 30 here"),
         ("precision=bf16", "settings.precision: fp32 there, bf16 here"),
@@ -355,6 +358,45 @@ def test_the_pictures_show_the_measurements_and_both_ends(weights, tmp_path, mon
     assert torch.equal(ends[:, -SIDE:], strip[..., -40:])
     assert (ends[:, SIDE:-SIDE] == 255).all()
     assert read_picture(tmp_path / "measurements.png").shape[-1] > 500
+
+
+def test_ends_that_were_moved_away_are_not_drawn(weights, tmp_path):
+    assert main(command(weights, tmp_path, "columns=30")) == 0
+    (tmp_path / "tiles" / "00000000.png").unlink()
+    (tmp_path / "ends.png").unlink()
+    assert main(command(weights, tmp_path, f"columns={COLUMNS}")) == 0
+    assert not (tmp_path / "ends.png").exists()
+
+
+def test_an_image_to_go_on_from_is_known_by_its_content(weights, tmp_path, capsys):
+    image = torch.randint(0, 256, (3, SIDE, 8), dtype=torch.uint8)
+    write_picture(image, tmp_path / "image.png")
+    strip = tmp_path / "strip"
+    assert main(command(weights, strip, f"known={tmp_path / 'image.png'}", "columns=8")) == 0
+    (tmp_path / "image.png").rename(tmp_path / "moved.png")
+    assert main(command(weights, strip, f"known={tmp_path / 'moved.png'}", "columns=16")) == 0
+    write_picture(255 - image, tmp_path / "image.png")
+    said = refused(command(weights, strip, f"known={tmp_path / 'image.png'}"), capsys)
+    assert "known: " in said
+
+
+def test_other_than_three_channels_are_refused(tmp_path, capsys):
+    network = UNet(in_channels=1, channels=(32,), blocks=(1,), attention_levels=0)
+    save_denoiser(EDMPrecond(network, SIDE), tmp_path / "grey.safetensors", provenance={})
+    said = refused(command(tmp_path / "grey.safetensors", tmp_path / "strip"), capsys)
+    assert "must have 3 channels, got 1" in said
+
+
+def test_a_state_that_cannot_be_written_is_an_error_of_the_system(tmp_path, monkeypatch):
+    def full(*anything, **more):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("benchmarks.stream.state.save_file", full)
+    nothing = torch.zeros(3, 4, 0, dtype=torch.uint8)
+    standing = Standing(State(torch.zeros(1, 3, 4, 8), 0), columns=0, tail=nothing)
+    with pytest.raises(OSError, match=r"cannot be written: .*No space left"):
+        standing.write(tmp_path / "state.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def measurement(columns: int, **changes) -> Measurement:
@@ -432,9 +474,24 @@ def test_wrong_settings_are_refused_in_one_sentence(arguments, message):
     assert "\n" not in str(wrong.value)
 
 
-def test_a_bare_command_has_the_solver_and_the_weights_of_the_harness():
+def test_a_bare_command_has_the_solver_of_the_harness_and_weights_that_know_maps():
     settings = read_command([]).settings
     assert settings.solver == DEFAULT_SOLVER
-    assert settings.denoiser == Path("checkpoints/landscapes.safetensors")
+    denoiser = load_denoiser(ROOT / settings.denoiser)
+    assert denoiser.network.level_channel
+    # Half of the window is finished at a time.
+    assert conveyor_of(settings, denoiser).belt(denoiser).block == denoiser.patch_size // 2
     assert settings.columns is None
     assert read_command(["columns=null"]).settings.columns is None
+
+
+def test_a_line_that_a_full_disk_cut_off_is_written_over(tmp_path):
+    log = Log(tmp_path / "log.jsonl", 0)
+    log.add(measurement(16))
+    with log.path.open("ab") as file:
+        file.write(b'{"columns": 3')  # and no more would go
+    assert log.read() == [measurement(16)]
+    log.add(measurement(32))
+    assert log.read() == [measurement(16), measurement(32)]
+    assert Log(log.path, log.size).read() == log.read()
+    assert log.path.stat().st_size == log.size

@@ -1,6 +1,7 @@
 """Who goes first: regions by their certainty, what that costs, and that samples keep apart."""
 
 import math
+from itertools import pairwise
 
 import hypothesis
 import pytest
@@ -109,6 +110,22 @@ class Constant(Told):
     def with_variance(self, x_t, sigma, context=None):
         self.seen.append((sigma, x_t, x_t))
         return x_t, self.variances[min(len(self.seen), len(self.variances)) - 1]
+
+
+class Watched(Constant):
+    """Remembers all maps of levels that it is shown, whether or not for a variance."""
+
+    def __init__(self, *variances: Tensor) -> None:
+        super().__init__(*variances)
+        self.maps = []
+
+    def __call__(self, x_t, sigma, context=None):
+        self.maps.append(sigma.expand(len(x_t), 1, *x_t.shape[-2:]))
+        return x_t
+
+    def with_variance(self, x_t, sigma, context=None):
+        self(x_t, sigma)
+        return super().with_variance(x_t, sigma, context)
 
 
 def random_regions(seed: int, *, height: int, width: int, side: int) -> Regions:
@@ -257,9 +274,10 @@ def test_the_certain_leap_and_the_others_follow_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("count", "share", "expected"), [(10, 0.7, 7), (100, 0.29, 29), (3, 0.5, 1)]
+    ("count", "share", "expected"),
+    [(10, 0.7, 7), (100, 0.29, 29), (3, 0.5, 1), (2, 0.1, 1), (1, 0.9, 0), (0, 0.5, 0)],
 )
-def test_a_share_of_regions_is_rounded_down(count, share, expected):
+def test_a_share_of_regions_is_rounded_down_but_is_at_least_one_of_two(count, share, expected):
     assert part_of(torch.tensor([count]), share).tolist() == [expected]
 
 
@@ -292,6 +310,127 @@ def test_a_stretch_of_1_is_joint_bit_for_bit(solver, guidance):
         for schedule in ("joint", "uncertainty")
     )
     assert torch.equal(*(images(each, denoiser, canvas, 0, 1) for each in (joint, stretched)))
+
+
+def saying(*order: int) -> Tensor:
+    """Variances of the four regions of 8 px, the most certain first."""
+    return torch.tensor([order.index(pixel // 2) + 1.0 for pixel in range(8)]).view(1, 1, 1, 8)
+
+
+def places_of(watched: Watched, solver) -> list[list[int]]:
+    """How many levels down the ladder the four regions were, evaluation by evaluation."""
+    maps = torch.stack(watched.maps)[:, 0, 0, 0, ::2].double()
+    return (maps[..., None] - solver.sigmas()).abs().argmin(-1).tolist()
+
+
+def test_under_heun_the_last_evaluation_of_a_step_decides_and_the_lag_bounds():
+    # At every level a step begins and ends with an evaluation; those at its beginning mislead.
+    misleading, right = saying(0, 1, 2, 3), saying(3, 2, 1, 0)
+    watched, solver = Watched(*[misleading, right] * 12), Heun(num_steps=3)
+    # One region of four a step; with T = 3, 0.34 T is one level.
+    strategy = AsyncPatch(
+        solver=solver, window=(1, 8), region=2, schedule="uncertainty", stretch=4.0, lag=0.34
+    )
+    images(strategy, watched, line(8))
+    # All four are as near to the middle: the one on the left goes first, before anything was said.
+    went = [0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 1], [1, 0, 1, 1], [1, 1, 1, 1]
+    later = [1, 1, 1, 2], [1, 1, 2, 2], [1, 2, 2, 2], [2, 2, 2, 2]
+    last = [2, 2, 2, 3], [2, 2, 3, 3], [2, 3, 3, 3]
+    ladder = [*went, *later, *last, [3, 3, 3, 3]]
+    # The last step, whose end is 0 all over, is one of Euler.
+    expected = [there for pair in pairwise(ladder) for there in pair][:-1]
+    assert places_of(watched, solver) == expected
+
+
+def test_under_heun_the_first_evaluation_of_an_outer_step_decides_who_leaps_next():
+    # An outer step is three steps, six evaluations: only its first may be heard.
+    said = {0: saying(1, 0, 2, 3), 6: saying(3, 2, 1, 0)}
+    watched = Watched(*(said.get(call, saying(2, 1, 0, 3)) for call in range(18)))
+    strategy = AsyncPatch(
+        solver=Heun(num_steps=3), window=(1, 8), region=2, schedule="dual_loop", certain=0.25
+    )
+    images(strategy, watched, line(8))
+    places = places_of(watched, Heun(num_steps=6))
+    # One of four leaps: by place, as said at the beginning, and as said at the second one's.
+    assert places[1] == [2, 0, 0, 0]
+    assert places[7] == [2, 4, 2, 2]
+    assert places[13] == [4, 4, 4, 6]
+    for outer in (0, 1, 2):
+        assert places[6 * outer] == [2 * outer] * 4
+
+
+def test_what_is_heard_does_not_pile_up():
+    sigmas, regions = torch.arange(6, -1, -1).double(), known_left(8)
+    for ladder, most in (
+        (lambda noticing: by_certainty(sigmas, regions, noticing, steps=12, lead=9), 1),
+        (lambda noticing: fast_and_slow(sigmas, regions, noticing, inner=2, share=0.5), 3),
+    ):
+        noticing, heard = Noticing(Constant(on_pixels(0.3, 0.1, 0.2))), []
+        maps = ladder(noticing)
+        for sigma in maps:
+            heard.append(len(noticing.heard))
+            noticing(sigma, sigma)
+        assert max(heard) <= most
+
+
+def test_looking_ahead_takes_the_share_and_the_way_that_are_asked_for():
+    watched, solver = Watched(saying(2, 0, 1, 3)), Heun(num_steps=3)
+    strategy = AsyncPatch(solver=solver, window=(1, 8), region=2, certain=0.25, look_ahead=0.3)
+    images(strategy, watched, line(8))
+    first, ahead = (torch.stack(watched.maps[k::2])[:, 0, 0, 0, ::2] for k in (0, 1))
+    assert len(ahead) == 5
+    share = torch.tensor([1.0, 1.0, 0.7, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(ahead, share * first, rtol=1e-12, atol=0)  # rounding
+
+
+def test_the_most_certain_of_a_few_leap_however_small_the_share():
+    watched = Watched(saying(2, 0, 1, 3))
+    settings = {"solver": Euler(num_steps=2), "window": (1, 8), "region": 2, "certain": 0.1}
+    images(AsyncPatch(schedule="dual_loop", **settings), watched, line(8))
+    assert places_of(watched, Euler(num_steps=4))[1] == [2, 0, 0, 0]
+    watched = Watched(saying(2, 0, 1, 3))
+    images(AsyncPatch(look_ahead=0.5, **settings), watched, line(8))
+    assert (watched.maps[1] < watched.maps[0])[0, 0, 0, ::2].tolist() == [False, False, True, False]
+
+
+def fresh_noise(options: dict, churn: float) -> Tensor:
+    """Of every pixel, the sum of ln(1 + gamma) over all that it was raised."""
+    watched, solver = Watched(saying(3, 1, 0, 2)), Euler(num_steps=8, churn=churn)
+    strategy = AsyncPatch(solver=solver, window=(1, 8), region=2, **options)
+    images(strategy, watched, line(8))
+    ladder = 2 * solver.num_steps if options["schedule"] == "dual_loop" else solver.num_steps
+    sigmas = Euler(num_steps=ladder).sigmas()[:-1]
+    seen = torch.stack([levels[0, 0, 0] for levels in watched.maps])
+    # Nothing is raised by half of the way to the next level.
+    raised = (seen[..., None] / sigmas).log()
+    nearest = raised.gather(-1, raised.abs().argmin(-1, keepdim=True))[..., 0]
+    return nearest.where(seen > 0, 0.0).sum(0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schedule": "wavefront"},
+        {"schedule": "sequential"},
+        {"schedule": "uncertainty"},
+        {"schedule": "uncertainty", "stretch": 4.5},
+    ],
+)
+def test_every_schedule_churns_as_much_as_joint(options):
+    churn = 0.4
+    joint = fresh_noise({"schedule": "joint"}, churn)
+    expected = torch.full((8,), 8 * math.log1p(churn / 8), dtype=torch.float64)
+    for found in (joint, fresh_noise(options, churn)):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)  # rounding
+
+
+def test_a_dual_loop_churns_by_the_levels_of_its_own_ladder():
+    found = fresh_noise({"schedule": "dual_loop"}, 0.4)
+    # First the two regions on the left leap, then those that are said to: 3 and 1. Eight outer
+    # steps of two levels; a leap is one of them.
+    each = math.log1p(0.4 / 16)
+    leaps = torch.tensor([1, 8, 0, 7]).repeat_interleave(2).double()
+    torch.testing.assert_close(found, each * (16 - leaps), rtol=1e-9, atol=0)  # rounding
 
 
 @adaptive
@@ -371,7 +510,7 @@ COSTS = [
 
 
 @pytest.mark.parametrize(("options", "steps_of"), COSTS)
-@pytest.mark.parametrize("guidance", [0.0, 2.0])
+@pytest.mark.parametrize("guidance", [pytest.param(0.0, marks=pytest.mark.slow), 2.0])
 def test_what_a_window_costs_is_what_is_documented(options, steps_of, guidance):
     ahead = 2 if "look_ahead" in options else 1
     for solver, evaluations in (
@@ -387,7 +526,10 @@ def test_what_a_window_costs_is_what_is_documented(options, steps_of, guidance):
             assert metered.pixels == 4 * metered.patches
 
 
-@pytest.mark.parametrize(("options", "steps_of"), COSTS)
+@pytest.mark.parametrize(
+    ("options", "steps_of"),
+    [*COSTS[:4], *(pytest.param(*cost, marks=pytest.mark.slow) for cost in COSTS[4:])],
+)
 def test_a_budget_buys_the_steps_that_fit(options, steps_of):
     free = FreeDenoiser.like(Told())
     ahead = 2 if "look_ahead" in options else 1

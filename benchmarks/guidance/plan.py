@@ -7,6 +7,7 @@ from benchmarks.guidance.settings import BRANCHES
 from benchmarks.inpainting.budget import with_steps
 from benchmarks.inpainting.settings import chosen
 from benchmarks.inpainting.study import Trial, within
+from benchmarks.metrics.texture import OCTAVES
 from denoisers.contract import PatchDenoiser
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -16,6 +17,7 @@ __all__ = ["EQUAL_STEPS", "MASK", "planned"]
 MASK = "half"
 EQUAL_STEPS = "equal steps"
 UNGUIDED = 1.0
+SMALLEST = 2**OCTAVES
 
 
 def planned(command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[Trial]:
@@ -23,10 +25,15 @@ def planned(command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[T
 
     Raises:
         ValueError: If the strategy has no guidance or not that weak branch, or the budget is too
-            small, or the halves are not alike.
+            small, or the halves are not alike or too small for their texture.
     """
     if canvas.width % 2:
         raise ValueError(f"width must be even, so that halves are alike, got {canvas.width}.")
+    if min(canvas.height, canvas.width // 2) < SMALLEST:
+        raise ValueError(
+            f"halves must be at least {SMALLEST} px a side, so that they have {OCTAVES} octaves, "
+            f"got {canvas.height} x {canvas.width // 2} px."
+        )
     settings = command.settings
     ((name, _),) = command.classes.items()
     strategy = command.build(name, solver=settings.solver)

@@ -57,12 +57,15 @@ def spent_on(
 ) -> Spent:
     """Returns what one canvas asks of `denoiser`, which is not called.
 
+    Of several that know different pixels, the mean.
+
     Raises:
         ValueError: If the strategy cannot make such a canvas with such a denoiser.
     """
+    count = 1 if known is None else len(known.mask)
     metered = Metered(FreeDenoiser.like(denoiser))
-    strategy.generate(metered, canvas, CanvasNoise(0, [0]), known=known)
-    return Spent.of(metered, canvas)
+    strategy.generate(metered, canvas, CanvasNoise(0, range(count)), known=known)
+    return Spent.of(metered, canvas, canvases=count)
 
 
 def steps_for(
@@ -80,7 +83,8 @@ def steps_for(
         make: Builds the strategy with as many steps.
         denoiser: What it will run on; it is not called.
         canvas: What it will make.
-        known: What is given of it.
+        known: What is given of it; where several canvases are given different pixels, their mean
+            cost counts.
         budget: Most evaluated pixels for each pixel of the canvas, those of gradient passes
             included.
         gradient_weight: Evaluations that a gradient pass counts for.

@@ -15,7 +15,7 @@ __all__ = ["RECORD", "file_name", "folder_for", "hashes"]
 RECORD = "completions.json"
 # What two runs must share for the second to go on with the first, but for what changes how the
 # work is done and not what comes out.
-PROTOCOL = ("settings", "environment", "denoiser", "data")
+PROTOCOL = ("settings", "environment", "denoiser", "data", "features")
 HOW = {"results", "cache", "threads", "commit"}
 
 
@@ -36,11 +36,14 @@ def folder_for(
     """
     root.mkdir(parents=True, exist_ok=True)
     for path in sorted(root.glob(f"*/{RECORD}"), reverse=True):
-        found = _read(path)
-        if found and _same_run(found, fresh):
-            finished = {row.key for row in found.rows} >= keys
-            if not (finished and path.with_name(picture).is_file()):
-                return _locked(path.parent), found
+        if _unfinished(path, fresh, keys, picture) is None:
+            continue
+        folder = _locked(path.parent)
+        # Whoever had the lock may have written since.
+        found = _unfinished(path, fresh, keys, picture)
+        if found is not None:
+            return folder, found
+        folder.unlock()
     path = new_path(root, fresh.name)
     path.mkdir()
     fresh.write(path / RECORD)
@@ -63,6 +66,17 @@ def file_name(*parts: str) -> str:
     'half-w-1.5-pure_noise'
     """
     return "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
+
+
+def _unfinished(
+    path: Path, fresh: CompletionResults, keys: set[tuple[str, str]], picture: str
+) -> CompletionResults | None:
+    """Returns the record if it is of the same run, and of one that is not finished."""
+    found = _read(path)
+    if found is None or not _same_run(found, fresh):
+        return None
+    finished = {row.key for row in found.rows} >= keys and path.with_name(picture).is_file()
+    return None if finished else found
 
 
 def _locked(path: Path) -> RunFolder:

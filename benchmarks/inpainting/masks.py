@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sampling.noise import seed_of
 
-__all__ = ["MASKS", "MaskName", "known_pixels"]
+__all__ = ["MASKS", "MaskName", "different_masks", "known_pixels"]
 
 MaskName = Literal["half", "box", "random_50", "random_90"]
 MASKS: tuple[MaskName, ...] = get_args(MaskName)
@@ -40,6 +40,18 @@ def known_pixels(
             f"on {height} x {width} px."
         )
     return known
+
+
+def different_masks(
+    name: MaskName, height: int, width: int, *, count: int, seed: int
+) -> Bool[Tensor, "masks 1 height width"]:
+    """Returns the masks that so many images have, each once.
+
+    Raises:
+        ValueError: If nothing would be known, or everything.
+    """
+    indices = range(0, count, SHARED) if name in UNKNOWN_PERCENT else [0]
+    return known_pixels(name, height, width, indices=indices, seed=seed)
 
 
 def _in_place(name: str, height: int, width: int) -> Bool[Tensor, "1 height width"]:

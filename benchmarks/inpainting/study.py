@@ -23,7 +23,7 @@ from benchmarks.inpainting.budget import steps_for, with_steps
 from benchmarks.inpainting.completion import Completed, Completer, Pictures, as_known
 from benchmarks.inpainting.figures import mean_figure, psnr, squared_errors
 from benchmarks.inpainting.folder import RECORD, file_name, folder_for, hashes
-from benchmarks.inpainting.masks import MaskName, known_pixels
+from benchmarks.inpainting.masks import MaskName, different_masks, known_pixels
 from benchmarks.inpainting.records import CompletionResults, CompletionRow, Figure
 from benchmarks.inpainting.settings import CompletionSettings
 from benchmarks.metrics.crops import square_crops
@@ -43,6 +43,7 @@ from strategies.canvas import Canvas
 __all__ = ["REAL", "Advance", "Study", "Trial", "within"]
 
 REAL = "real"
+COLOURS = 3
 Advance = Callable[[int], None]
 
 
@@ -75,11 +76,16 @@ def within(
 ) -> Strategy:
     """Returns the strategy with the most steps that stay within the budget under a mask.
 
+    Of random masks the mean cost over all that the run has is what stays within.
+
     Raises:
         ValueError: If even the fewest exceed it, or the strategy cannot make such a canvas.
     """
-    known = known_pixels(mask, canvas.height, canvas.width, indices=[0], seed=settings.seed)
-    nothing = torch.zeros(1, canvas.channels, canvas.height, canvas.width, dtype=torch.uint8)
+    known = different_masks(
+        mask, canvas.height, canvas.width, count=settings.num_images, seed=settings.seed
+    )
+    size = (len(known), canvas.channels, canvas.height, canvas.width)
+    nothing = torch.zeros(size, dtype=torch.uint8)
     steps = steps_for(
         lambda steps: with_steps(strategy, steps),
         denoiser,
@@ -169,6 +175,11 @@ class Study(abc.ABC):
         settings = command.settings
         device = resolve_device(settings.device)
         denoiser = load_denoiser(settings.denoiser, device=device)
+        if denoiser.channels != COLOURS:
+            raise ValueError(
+                f"denoiser must make photographs of {COLOURS} channels, got one of "
+                f"{denoiser.channels}: take one that was trained on colours."
+            )
         refuse_other_split(describe_checkpoint(settings.denoiser), settings.data.description)
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
         height = denoiser.patch_size if settings.height is None else settings.height
@@ -211,7 +222,7 @@ class Study(abc.ABC):
         longest = max(len(" ".join(trial.key)) for trial in self.trials)
         with progress_bars(console, longest=longest) as progress:
             self._reference = self._measured_reference(progress)
-            results.reference_sha256 = self._reference.sha256
+            self._note_reference(self._reference.sha256)
             for mask in dict.fromkeys(trial.mask for trial in self.trials):
                 self._put_photographs(mask)
                 for trial in self.trials:
@@ -250,6 +261,20 @@ class Study(abc.ABC):
             cache=settings.cache_folder,
             advance=lambda crops: progress.advance(task, crops),
         )
+
+    def _note_reference(self, sha256: str) -> None:
+        """Puts the hash of the reference on record.
+
+        Raises:
+            OSError: If finished rows were compared with other crops.
+        """
+        noted = self.results.reference_sha256
+        if noted not in (None, sha256):
+            raise OSError(
+                f"reference crops must be those that finished rows were compared with "
+                f"({noted[:12]}), got others ({sha256[:12]}), so images of the data have changed"
+            )
+        self.results.reference_sha256 = sha256
 
     def _put_photographs(self, mask: MaskName) -> None:
         if self.results.row(mask, REAL) is not None:

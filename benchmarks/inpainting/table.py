@@ -95,8 +95,9 @@ def document(results: CompletionResults) -> str:
         "mean square error of its mean, hence 3.0 dB less: a blurred completion may have more than "
         "a right one. Spread: the mean square distance of two completions over that of a "
         "completion from its photograph, in the first "
-        f"{results.settings['pairs']} images; 1 for samples of the true conditional distribution, "
-        "0 if all are alike.",
+        f"{results.settings['pairs']} images; 0 if all are alike, 1 for samples of the true "
+        "conditional distribution, but also for fair samples that make nothing of the known "
+        "pixels: among rows near 1 the one of the higher PSNR uses more of what is given.",
         *failures(results),
     ]
     return "\n\n".join([*parts, *notes]) + "\n"

@@ -12,6 +12,7 @@ oracle; those of `async_patch` hold for every schedule that does not choose othe
 """
 
 import dataclasses
+import math
 import sys
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.entry import carried_out
 from benchmarks.oracle.measure import Trial
 from benchmarks.oracle.plan import planned, read_command
 from benchmarks.oracle.table import ABSENT
+from strategies.async_patch import AsyncPatch
 from strategies.base import Strategy
 
 __all__ = ["SCHEDULES", "Cell", "Sweep", "main", "measured"]
@@ -114,9 +116,16 @@ class Sweep:
             raise ValueError(
                 f"budgets must be numbers with commas between, got {value}."
             ) from error
+        if not all(0 < budget < math.inf for budget in budgets):
+            raise ValueError(f"budgets must be finite numbers above 0, got {value}.")
         rest = [part for part in written if part not in asked]
-        jobs = planned(read_command(["strategy=async_patch", "true_start=false", *rest]))
-        return cls(budgets, [trial for job in jobs for trial in job.trials])
+        command = read_command(["strategy=async_patch", "true_start=false", *rest])
+        if list(command.classes.values()) != [AsyncPatch]:
+            names = ", ".join(command.classes)
+            raise ValueError(
+                f"strategy must be async_patch, whose schedules these are, got {names}."
+            )
+        return cls(budgets, [trial for job in planned(command) for trial in job.trials])
 
     def execute(self, console: Console) -> int:
         """Prints a Markdown table for each field, row by row."""

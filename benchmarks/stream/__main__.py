@@ -32,6 +32,9 @@ from strategies.conveyor import Conveyor, State
 
 __all__ = ["Run", "main"]
 
+# The code that pixels depend on: a strip goes on for as long as that is the same.
+MAKING = ("denoisers", "sampling", "strategies", "benchmarks/stream")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Makes the strip grow.
@@ -68,7 +71,13 @@ class Run:
         settings = command.settings
         device = resolve_device(settings.device)
         denoiser = load_denoiser(settings.denoiser, device=device)
-        conveyor, noise = conveyor_of(settings), CanvasNoise(settings.seed, [0], device=device)
+        if denoiser.channels != 3:
+            raise ValueError(
+                f"a strip is written as RGB: the denoiser must have 3 channels, got "
+                f"{denoiser.channels}."
+            )
+        conveyor = conveyor_of(settings, denoiser)
+        noise = CanvasNoise(settings.seed, [0], device=device)
         known = None if settings.known is None else known_strip(settings.known)
         fresh = fresh_record(command, arguments, conveyor, denoiser, device)
         state = conveyor.begin(denoiser, noise, known=known)
@@ -150,14 +159,15 @@ def growth_in(
     )
 
 
-def conveyor_of(settings: StreamSettings) -> Conveyor:
-    """Returns the conveyor that is asked for; what is not said is the denoiser's patch."""
+def conveyor_of(settings: StreamSettings, denoiser: PatchDenoiser) -> Conveyor:
+    """Returns the conveyor that is asked for; blocks are half a window where nothing is said."""
+    window = settings.window or denoiser.patch_size
     return Conveyor(
         solver=settings.solver,
         window=settings.window,
         height=settings.height,
         past=settings.past,
-        block=settings.block,
+        block=settings.block or max(1, window // 2),
         clean_level=settings.clean_level,
     )
 
@@ -190,7 +200,7 @@ def fresh_record(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", "-m", "benchmarks.stream", *arguments]),
         settings=command.record,
-        environment=describe_environment(device) | {"sources": sha256_of_sources([])},
+        environment=describe_environment(device) | {"sources": sha256_of_sources([], MAKING)},
         denoiser=describe_checkpoint(settings.denoiser),
         known=None if settings.known is None else sha256_of(settings.known),
         window=layout | {"lag": belt.lag},

@@ -114,9 +114,13 @@ class StripFolder:
 
     def columns(self, begin: int, end: int, *, tile: int) -> UInt8[Tensor, "3 height width"]:
         """Reads columns `begin` to `end` - 1 from their PNGs."""
-        numbers = range(begin // tile, -(-end // tile))
+        numbers = _tiles(begin, end, tile)
         strip = torch.cat([read_picture(self.tile_path(number)) for number in numbers], dim=-1)
         return strip[..., begin - numbers[0] * tile : end - numbers[0] * tile]
+
+    def holds(self, begin: int, end: int, *, tile: int) -> bool:
+        """Whether the PNGs of these columns are there: a user may move old ones away."""
+        return all(self.tile_path(number).is_file() for number in _tiles(begin, end, tile))
 
     def _refuse_foreign(self) -> None:
         others = sorted(
@@ -134,3 +138,8 @@ class StripFolder:
         """Removes what a killed process left half written."""
         for part in [*self.path.glob("*.part"), *self.path.glob("tiles/*.part")]:
             part.unlink()
+
+
+def _tiles(begin: int, end: int, tile: int) -> range:
+    """Returns the numbers of the PNGs that hold columns `begin` to `end` - 1."""
+    return range(begin // tile, -(-end // tile))

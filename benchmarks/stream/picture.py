@@ -53,12 +53,15 @@ def time_and_memory(measurements: Sequence[Measurement]) -> Figure:
 
 
 def draw_ends(record: Record, folder: StripFolder) -> None:
-    """Writes the first columns of the strip above its last ones, at most 1,024 of each."""
+    """Writes the first columns of the strip above its last ones, at most 1,024 of each.
+
+    Nothing where the tiles of either end are no longer there.
+    """
     span = min(record.columns, LONGEST)
-    ends = [
-        folder.columns(begin, begin + span, tile=record.tile)
-        for begin in (0, record.columns - span)
-    ]
+    begins = (0, record.columns - span)
+    if not all(folder.holds(begin, begin + span, tile=record.tile) for begin in begins):
+        return
+    ends = [folder.columns(begin, begin + span, tile=record.tile) for begin in begins]
     white = torch.full((3, GAP, span), 255, dtype=torch.uint8)
     write_picture(torch.cat([ends[0], white, ends[1]], dim=1), folder.path / ENDS)
 

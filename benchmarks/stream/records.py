@@ -2,17 +2,18 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from benchmarks.fingerprint import changes
 from benchmarks.records import write_json
 
 __all__ = ["Log", "Measurement", "Record"]
 
-# What changes how the work is done, not what comes out. A device is known by its name, weights by
-# their content.
-HOW = ("columns", "measure", "save_seconds", "folder", "device", "denoiser", "config")
+# What changes how the work is done, not what comes out. A device is known by its name, weights and
+# the image to go on from by their content.
+HOW = ("columns", "measure", "save_seconds", "folder", "device", "denoiser", "known", "config")
 # Of the environment, what pixels depend on.
 WHERE = ("device", "versions", "sources")
 
@@ -144,20 +145,27 @@ class Log:
             file.truncate(size)
 
     def add(self, measurement: Measurement) -> None:
-        """Adds a line."""
+        """Adds a line behind those that count: over what a full disk has left of another one."""
         line = json.dumps(dataclasses.asdict(measurement)).encode() + b"\n"
-        with self.path.open("ab") as file:
+        with self.path.open("r+b") as file:
+            file.seek(self.size)
             file.write(line)
+            file.truncate()
         self.size += len(line)
 
     def read(self, most: int = 2000) -> list[Measurement]:
         """Returns the measurements, of more than `most` as many as that, evenly spread."""
         with self.path.open("rb") as file:
-            count = sum(1 for _ in file)
+            count = sum(1 for _ in self._lines(file))
         stride = -(-count // most) or 1
         with self.path.open("rb") as file:
             return [
                 Measurement(**json.loads(line))
-                for number, line in enumerate(file)
+                for number, line in enumerate(self._lines(file))
                 if number % stride == 0
             ]
+
+    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
+        """Yields the lines that count."""
+        while file.tell() < self.size:
+            yield file.readline()

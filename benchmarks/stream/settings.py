@@ -25,7 +25,8 @@ class StreamSettings:
         height: Pixels from top to bottom; by default the denoiser's patch size.
         window: Columns that the denoiser sees at a time; by default its patch size.
         past: Least finished columns among them; by default half.
-        block: Columns that are finished at a time; by default a quarter of the window.
+        block: Columns that are finished at a time; by default half of the window. A quarter or
+            less has several blocks under way, which asks more of a denoiser (docs/streaming.md).
         clean_level: Level that finished pixels are said to have: 0, or the smallest that a denoiser
             was trained on, for one that never saw a 0.
         known: Image to go on from, as high as the strip, which begins at its right edge.
@@ -41,7 +42,7 @@ class StreamSettings:
         folder: Where the strip grows. One that is there already is gone on with.
     """
 
-    denoiser: Path = Path("checkpoints/landscapes.safetensors")
+    denoiser: Path = Path("checkpoints/landscapes_controlled.safetensors")
     columns: int | None = None
     height: int | None = None
     window: int | None = None

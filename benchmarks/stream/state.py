@@ -35,7 +35,11 @@ class Standing:
     seconds: float = 0.0
 
     def write(self, path: Path) -> None:
-        """Writes it in one stroke."""
+        """Writes it in one stroke.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
         tensors = {"pixels": self.state.pixels.cpu().contiguous(), "tail": self.tail.contiguous()}
         numbers = {
             "cycle": self.state.cycle,
@@ -46,7 +50,10 @@ class Standing:
         written = {name: str(number) for name, number in numbers.items()}
         written |= {"seconds": repr(self.seconds), "sha256": _hash(tensors)}
         with whole(path) as part:
-            save_file(tensors, part, metadata=written)
+            try:
+                save_file(tensors, part, metadata=written)
+            except SafetensorError as error:  # what safetensors makes of a full disk
+                raise OSError(f"{path} cannot be written: {error}") from error
 
     @classmethod
     def read(cls, path: Path) -> "Standing":
