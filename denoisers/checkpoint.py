@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 
+# What a network may have that the one it starts from has not.
+NEW_CHANNELS = ("level_channel", "variance_head")
+
+
 class CheckpointError(ValueError):
     """A file that holds no denoiser of ours; the message says what is wrong and what to do."""
 
@@ -143,27 +147,36 @@ def start_from(denoiser: EDMPrecond, path: str | Path) -> None:
     Raises:
         CheckpointError: If the file holds no denoiser, or one of another architecture.
     """
-    given = load_denoiser(path).network.state_dict()
+    given = load_denoiser(path)
+    _refuse_other(denoiser, given, path)
     own = denoiser.network.state_dict()
-    misfits = [name for name in own.keys() | given.keys() if not _holds(own, given, name)]
-    if misfits:
-        raise CheckpointError(
-            f"the network to train cannot start from {path}, which is of another architecture: "
-            f"{sorted(misfits)[0]} differs."
-        )
-    for name, weight in given.items():
+    for name, weight in given.network.state_dict().items():
         own[name].zero_()
         own[name][tuple(slice(length) for length in weight.shape)] = weight
 
 
-def _holds(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], name: str) -> bool:
-    """Whether a weight of ours has room for the given one; only the ends may be longer."""
-    if name not in own or name not in given:
-        return False
-    ours, theirs = own[name].shape, given[name].shape
-    if name.split(".")[0] in ("conv_in", "conv_out"):
-        return len(ours) == len(theirs) and all(a >= b for a, b in zip(ours, theirs, strict=True))
-    return ours == theirs
+def _refuse_other(denoiser: EDMPrecond, given: EDMPrecond, path: str | Path) -> None:
+    """Refuses to start from a denoiser that means something else by the same weights."""
+    differ = [
+        name
+        for name in ("patch_size", "sigma_data", "sigma_floor")
+        if getattr(denoiser, name) != getattr(given, name)
+    ]
+    own, theirs = (each.network.config for each in (denoiser, given))
+    differ += [
+        name
+        for name in own.keys() | theirs.keys()
+        if name != "dropout"
+        and own.get(name) != theirs.get(name)
+        and not (name in NEW_CHANNELS and own.get(name) and not theirs.get(name))
+    ]
+    if type(denoiser.network) is not type(given.network):
+        differ.append("network")
+    if differ:
+        raise CheckpointError(
+            f"the network to train cannot start from {path}, which is of another architecture: "
+            f"{sorted(differ)[0]} differs."
+        )
 
 
 def describe_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -138,7 +138,10 @@ class EDMPrecond(nn.Module):
             raw = self.network(c_in * x_t, c_noise).to(x_t.dtype)
         if not self.estimates_variance:
             return raw, None
-        return raw[:, : self.channels], raw[:, self.channels :].clamp(*LOG_VARIANCES)
+        log_variance = raw[:, self.channels :]
+        # The gradient passes, so that what has left the range finds back.
+        within = log_variance + (log_variance.clamp(*LOG_VARIANCES) - log_variance).detach()
+        return raw[:, : self.channels], within
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager:
         if self.autocast_dtype is None:

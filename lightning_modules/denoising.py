@@ -32,6 +32,8 @@ from sampling.solvers import Heun, Solver
 
 __all__ = ["DenoiserTraining", "mean_of_noisy"]
 
+MEASURING = ["likelihood", "initial_weights", "val_sigmas", "predict_solver"]
+
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 Axis = Literal["height", "width"]
 
@@ -86,12 +88,14 @@ class DenoiserTraining(L.LightningModule):
                 f"half_share must be in [0, 1] and half_axes not empty, got {half_share}, "
                 f"{list(half_axes)}."
             )
+        for height, width in trained_sizes(patch_size, half_axes if half_share else ()):
+            noise_levels.refuse_misfits(height, width)
         with warnings.catch_warnings():
             # The network is not ignored, whatever Lightning recommends: the checkpoint alone must
-            # rebuild it. How `test` measures and where training began are no part of it: what a
+            # rebuild it. How a stage measures and where training began are no part of it: what a
             # checkpoint holds overrides the command line, and must not ask for files.
             warnings.filterwarnings("ignore", "Attribute 'network' is an instance of `nn.Module`")
-            self.save_hyperparameters(ignore=["likelihood", "initial_weights"])
+            self.save_hyperparameters(ignore=MEASURING)
         self.denoiser = EDMPrecond(
             network, patch_size, sigma_data, takes_noise_maps=noise_levels.makes_maps
         )
@@ -255,7 +259,17 @@ class DenoiserTraining(L.LightningModule):
         return Generator().manual_seed(seed_of(self.seed, *parts))
 
 
+def trained_sizes(patch_size: int, half_axes: Sequence[Axis]) -> list[tuple[int, int]]:
+    """Returns height and width of everything that training shows: patches, and halves of them."""
+    half = {"height": (patch_size // 2, patch_size), "width": (patch_size, patch_size // 2)}
+    return [(patch_size, patch_size), *(half[axis] for axis in half_axes)]
+
+
 def mean_of_noisy(error: Float[Tensor, "batch _ height width"], sigma: Sigma) -> Tensor:
-    """Returns the mean over the noisy pixels: clean ones carry no error."""
+    """Returns the mean over the noisy pixels of all samples: clean ones carry no error.
+
+    A sample of few noisy pixels counts for few: what is given has nothing to teach, and the mean of
+    a handful of pixels would be all noise.
+    """
     noisy_share = (sigma > 0).float().mean().clamp(min=1e-3)
     return error.mean() / noisy_share

@@ -247,14 +247,13 @@ class Conveyor:
                 yield state, block
 
     def _descended(self, denoiser: Denoiser, noise: CanvasNoise, state: State, belt: Belt) -> Image:
-        """Returns the window after the steps of a cycle; finished pixels are as they were."""
+        """Returns the window after the steps of a cycle; pixels that wait are as they were."""
         if self.clean_level:
             denoiser = never_clean(denoiser, self.clean_level)
         churn = noise.stream("churn")
         churn.step = state.cycle * belt.lag
-        before, *after = self._ladder(belt, state)
-        pixels = self._single_step().descend(denoiser, state.pixels, iter([before, *after]), churn)
-        return state.pixels.where((before == 0).to(pixels.device), pixels)
+        levels = iter(self._ladder(belt, state))
+        return self._single_step().descend(denoiser, state.pixels, levels, churn)
 
     def _ladder(self, belt: Belt, state: State) -> list[Float[Tensor, "1 1 1 width"]]:
         """Returns the maps of levels of a cycle."""

@@ -231,11 +231,28 @@ def test_training_starts_from_the_estimate_of_a_file(path):
     torch.testing.assert_close(variance, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_training_does_not_start_from_another_architecture(path):
+@pytest.mark.parametrize(
+    ("settings", "differs"),
+    [
+        ({"channels": (8, 24)}, "channels"),
+        ({"head_channels": 4}, "head_channels"),  # weights of the same shapes
+        ({"in_channels": 4}, "in_channels"),
+    ],
+)
+def test_training_does_not_start_from_another_architecture(path, settings, differs):
     save(path)
-    with pytest.raises(CheckpointError, match=r"cannot start from .* another architecture"):
-        start_from(fresh(channels=(8, 24)), path)
-    wider = path.with_name("wider.safetensors")
-    save(wider, fresh(level_channel=True))
-    with pytest.raises(CheckpointError, match=r"another architecture: conv_in.weight differs"):
-        start_from(fresh(), wider)
+    with pytest.raises(CheckpointError, match=f"another architecture: {differs} differs"):
+        start_from(fresh(**settings), path)
+
+
+def test_training_does_not_start_from_another_preconditioning(path):
+    save(path)
+    other = EDMPrecond(fresh().network, 24, sigma_data=0.5, sigma_floor=0.01)
+    with pytest.raises(CheckpointError, match="sigma_data differs"):
+        start_from(other, path)
+
+
+def test_training_does_not_forget_what_a_file_knows(path):
+    save(path, fresh(level_channel=True))
+    with pytest.raises(CheckpointError, match="level_channel differs"):
+        start_from(fresh(), path)

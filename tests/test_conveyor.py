@@ -385,6 +385,18 @@ def test_finished_pixels_enter_as_they_left_at_level_0_and_never_change(solver):
         assert not known.any() or any(torch.equal(place, entered) for place in places)
 
 
+@pytest.mark.parametrize("solver", [Heun(num_steps=6, churn=3.0), Euler(num_steps=5, churn=3.0)])
+def test_blocks_that_wait_stay_the_noise_that_they_begin_from(solver):
+    conveyor, spy, drawn = line(solver=solver), Spy(), noise(0, 1)
+    begun = conveyor.begin(spy, drawn)
+    later, _ = conveyor.advance(spy, drawn, begun)
+    taken = conveyor.belt(spy).taken(cycle=1, step=0, given=0)
+    waits = torch.tensor([steps == 0 for steps in taken]).repeat_interleave(COLUMNS // len(taken))
+    assert 0 < waits.sum() < COLUMNS
+    assert torch.equal(later.pixels[..., waits], begun.pixels[..., waits])
+    assert not (later.pixels == begun.pixels)[..., ~waits].any()
+
+
 def test_a_state_is_not_changed_and_says_all():
     conveyor = Conveyor(solver=Heun(num_steps=5, churn=3.0), height=8, window=8, block=2)
     network, drawn = Network(), noise(3, 5)
@@ -523,6 +535,7 @@ def test_solvers_that_remember_are_refused(scheduler):
         ({"past": 5, "block": 4}, "at most the 3 px that a past of 5 px leaves of it, got 4"),
         ({"past": 8}, "at most the 0 px that a past of 8 px leaves"),
         ({"window": 3}, "window must be at least half the denoiser's patch of 8 px, got 3"),
+        ({"height": 3}, "height must be at least half the denoiser's patch of 8 px, got 3"),
     ],
 )
 def test_bad_settings_are_refused(options, message):

@@ -280,3 +280,16 @@ def test_a_network_without_a_variance_says_so():
         denoiser.with_variance(torch.zeros(1, 3, 8, 8), level(1.0, torch.float32))
     zeros = torch.zeros(1, 3, 8, 8)
     assert denoiser.losses(zeros, torch.ones(1, 1, 1, 1), zeros)[1] is None
+
+
+@pytest.mark.parametrize(("log_variance", "bound"), [(5.0, 4.0), (-13.0, -12.0)])
+def test_a_variance_out_of_range_counts_as_the_bound_and_finds_back(log_variance, bound):
+    x0 = torch.randn(4, 3, 8, 8, dtype=torch.float64) / 2
+    eps, sigma = torch.randn_like(x0), level(0.4)
+    network, at_bound = Uncertain(log_variance), Uncertain(bound)
+    nll, expected = (EDMPrecond(each).losses(x0, sigma, eps)[1] for each in (network, at_bound))
+    # x + (y - x) is y but for rounding.
+    torch.testing.assert_close(nll, expected, rtol=1e-9, atol=0.0)
+    nll.mean().backward()
+    # Downhill is back into the range: a positive slope above it, a negative one below.
+    assert network.log_variance.grad * (log_variance - bound) > 0

@@ -15,9 +15,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from benchmarks.environment import sha256_of_sources
 from benchmarks.pictures import read_picture, write_picture
 from benchmarks.settings import DEFAULT_SOLVER
-from benchmarks.stream.__main__ import conveyor_of, main
+from benchmarks.stream.__main__ import MAKING, conveyor_of, main
 from benchmarks.stream.folder import StripFolder
 from benchmarks.stream.picture import draw, summary, time_and_memory
 from benchmarks.stream.records import Log, Measurement, Record
@@ -315,6 +316,26 @@ def test_other_code_is_refused(weights, made, tmp_path, capsys):
     content["environment"]["sources"] = "0" * 64
     (folder / "stream.json").write_text(json.dumps(content))
     assert "environment.sources: 000" in refused(command(weights, folder, "columns=40"), capsys)
+
+
+@pytest.mark.parametrize(
+    ("edited", "refuses"),
+    [
+        ("denoisers", True),
+        ("sampling", True),
+        ("strategies", True),
+        ("benchmarks/stream", True),
+        ("benchmarks", False),
+        ("datamodules", False),
+    ],
+)
+def test_only_code_that_makes_strips_counts(tmp_path, monkeypatch, edited, refuses):
+    monkeypatch.setattr("benchmarks.environment.__file__", str(tmp_path / "benchmarks" / "one.py"))
+    for folder in (*MAKING, "datamodules"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    before = sha256_of_sources([], MAKING)
+    (tmp_path / edited / "one.py").write_text("edited = True")
+    assert (sha256_of_sources([], MAKING) != before) == refuses
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(weights, tmp_path, capsys):

@@ -205,6 +205,39 @@ def test_the_loss_is_the_weighted_mean_over_noisy_pixels(module):
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0.0)
 
 
+def test_the_variance_is_trained_beside_the_estimate(module):
+    sigma, weight = torch.rand(4, 1, 16, 16) + 0.1, torch.rand(4, 1, 16, 16) + 0.5
+    sigma[torch.rand(4, 1, 16, 16) < 0.6] = 0.0
+    module.half_share, module.noise_levels = 0.0, Fixed(sigma, weight)
+    module.variance_weight = 0.3
+    squared, nll = torch.rand(4, 3, 16, 16), torch.randn(4, 1, 16, 16)
+    squared, nll = squared * (sigma > 0), nll * (sigma > 0)
+    module.denoiser.losses = lambda *args: (squared, nll)
+    loss = module.training_step(torch.zeros(4, 3, 16, 16), 0)
+    noisy = (sigma > 0).expand(4, 3, 16, 16)
+    expected = (weight * squared)[noisy].mean() + 0.3 * (weight * nll)[noisy[:, :1]].mean()
+    # Two orders of summing 1,000 float32 numbers.
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_training_starts_from_the_weights_it_is_given(trained, tmp_path):
+    export(trained / "last.ckpt", tmp_path / "tiny.safetensors", dtype="float32")
+    flags = [f"--config={trained / 'tiny.yaml'}", "--trainer.logger=false"]
+    weights = f"--model.initial_weights={tmp_path / 'tiny.safetensors'}"
+    given = load_denoiser(tmp_path / "tiny.safetensors").network.state_dict()
+    network = main([*flags, weights], run=False).model.denoiser.network.state_dict()
+    assert all(torch.equal(network[name], given[name]) for name in given)
+    fresh = main(flags, run=False).model.denoiser.network.state_dict()
+    assert not torch.equal(fresh["conv_in.weight"], given["conv_in.weight"])
+
+
+def test_sizes_that_cannot_be_cut_are_refused_before_training(trained, capsys):
+    flags = [f"--config={trained / 'tiny.yaml'}", "--model.noise_levels.region_multiple=16"]
+    with pytest.raises(SystemExit):
+        main(flags, run=False)
+    assert "16 x 16 px cannot be cut into regions" in capsys.readouterr().err
+
+
 def test_a_batch_without_noise_has_no_loss(module):
     module.half_share, module.noise_levels = 0.0, Fixed(torch.zeros(2, 1, 16, 16))
     loss = module.training_step(torch.zeros(2, 3, 16, 16), 0)

@@ -75,6 +75,14 @@ class NoiseLevels(abc.ABC):
             ValueError: If a sample of that size cannot be cut into the regions asked for.
         """
 
+    @abc.abstractmethod
+    def refuse_misfits(self, height: int, width: int) -> None:
+        """Checks that samples of height x width px can be drawn for.
+
+        Raises:
+            ValueError: If they cannot.
+        """
+
     def sigma_of(
         self, corruption: Float[Tensor, "batch 1 height width"]
     ) -> Float[Tensor, "batch 1 height width"]:
@@ -132,8 +140,16 @@ class RegionLevels(NoiseLevels):
             weight = enlarged(weight, sides)
         return Levels(enlarged(self.sigma_of(corruption), sides), weight)
 
+    @override
+    def refuse_misfits(self, height: int, width: int) -> None:
+        self._choices(height, width)
+
     def region_sides(self, height: int, width: int, generator: Generator) -> tuple[int, int]:
         """Returns the sides of one region; never the whole sample's, which is no map."""
+        choices = self._choices(height, width)
+        return choices[torch.randint(len(choices), (), generator=generator)]
+
+    def _choices(self, height: int, width: int) -> list[tuple[int, int]]:
         choices = [
             (rows, columns)
             for rows in _divisors(height, self.region_multiple)
@@ -145,7 +161,7 @@ class RegionLevels(NoiseLevels):
                 f"a sample of {height} x {width} px cannot be cut into regions whose sides are "
                 f"multiples of {self.region_multiple} px; lower region_multiple."
             )
-        return choices[torch.randint(len(choices), (), generator=generator)]
+        return choices
 
 
 def uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:

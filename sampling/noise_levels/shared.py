@@ -27,3 +27,7 @@ class Shared(NoiseLevels):
     @override
     def draw(self, batch: int, height: int, width: int, *, generator: Generator) -> Levels:
         return self.shared(batch, generator)
+
+    @override
+    def refuse_misfits(self, height: int, width: int) -> None:
+        """Any size will do."""

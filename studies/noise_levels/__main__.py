@@ -1,5 +1,6 @@
 """`python -m studies.noise_levels`: one network, one budget, every sampler of training levels."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Literal
@@ -7,8 +8,9 @@ from typing import Literal
 from jsonargparse import auto_cli
 
 from benchmarks.atomic import whole
+from benchmarks.records import write_json
 from studies.noise_levels.table import finished, line_of, markdown
-from studies.noise_levels.training import SAMPLERS, Training, run
+from studies.noise_levels.training import SAMPLERS, Training, code_hash, run
 
 __all__ = ["study"]
 
@@ -44,8 +46,13 @@ def study(
     if data == "photos" and (root is None or not root.is_dir()):
         print(f"error: root must be a folder of photographs for data=photos, got {root}.")
         return 2
+    root = None if root is None else root.resolve()
     folder = folder.resolve() / f"{data}-{steps}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
+    other = differs(folder / "settings.json", {"root": str(root), "code": code_hash()})
+    if other:
+        print(f"error: {folder} holds a study of {other}: give another folder.")
+        return 2
     lines = []
     for sampler in samplers:
         training = Training(
@@ -89,6 +96,15 @@ def study(
             part.write_text(markdown(lines, caption))
     print((folder / "table.md").read_text())
     return 0
+
+
+def differs(path: Path, settings: dict[str, str]) -> str:
+    """Returns what of a study that was begun is not as now; keeps the settings of a new one."""
+    if not path.is_file():
+        write_json(path, settings)
+        return ""
+    begun = json.loads(path.read_text())
+    return ", ".join(f"another {name}" for name in settings if begun.get(name) != settings[name])
 
 
 def _training_data(data: str, root: Path | None) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """One training of the study, and the denoiser that comes of it."""
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-__all__ = ["SAMPLERS", "Training"]
+__all__ = ["SAMPLERS", "Training", "code_hash"]
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "studies" / "noise_levels.yaml"
@@ -71,8 +72,6 @@ class Training:
             f"--model.seed={self.seed}",
             f"--trainer.max_steps={self.steps}",
             f"--data.patches_per_epoch={64 * self._epoch}",
-            # After the last step alone, and a checkpoint after that.
-            f"--trainer.check_val_every_n_epoch={self.steps // self._epoch}",
             "--trainer.logger=lightning.pytorch.loggers.CSVLogger",
             f"--trainer.logger.save_dir={self.folder}",
             f"--trainer.logger.name={self.sampler}",
@@ -88,8 +87,8 @@ class Training:
 
     @property
     def _epoch(self) -> int:
-        """Steps between checkpoints: a divisor of all."""
-        return next(epoch for epoch in range(100, 0, -1) if self.steps % epoch == 0)
+        """Steps between validations, each followed by a checkpoint: a divisor of all."""
+        return next(epoch for epoch in range(250, 0, -1) if self.steps % epoch == 0)
 
     def carry_out(self) -> None:
         """Trains and exports, unless the exported denoiser is there.
@@ -117,6 +116,16 @@ class Training:
                 "another folder."
             )
         return provenance["losses"]
+
+
+def code_hash() -> str:
+    """Returns a hash of what a training depends on: samplers, network, loss, configuration."""
+    folders = ("sampling/noise_levels", "denoisers", "lightning_modules", "studies/noise_levels")
+    files = [path for folder in folders for path in (ROOT / folder).glob("*.py")]
+    digest = hashlib.sha256()
+    for path in sorted([*files, CONFIG]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def run(module: str, *words: str) -> None:
