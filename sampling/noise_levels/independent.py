@@ -15,7 +15,7 @@ class Independent(RegionLevels):
     """Every region has a level of its own.
 
     The mean of d regions deviates by (12 d)^-1/2 from 1/2: a sample that is all noise, where
-    sampling begins, or all but clean, where it ends, is never seen.
+    sampling begins, or all but clean, where it ends, is hardly ever seen.
 
     Args:
         p_mean: Mean of ln(sigma) in ordinary training.
