@@ -287,6 +287,20 @@ def refuse_drift(figures: Figures) -> None:
     assert (change.abs() < 5 * error).all()
 
 
+def table(figures: Figures) -> str:
+    """The rows of docs/streaming.md."""
+    (mean, error), (change, its_error) = figures.overall, figures.drift
+    tenth = len(figures.cells) // 10
+    first, last = (part.mean((0, 1)) for part in (figures.cells[:tenth], figures.cells[-tenth:]))
+    names = ["mean, less that of the field", "variance"]
+    names += [f"covariance at {lag} px" for lag in LAGS[1:]]
+    return "\n".join(
+        f"| {name} | {mean[k]:.4f} ± {error[k]:.4f} | {figures.expected[k]:.4f} | {first[k]:.4f} "
+        f"| {last[k]:.4f} | {change[k]:.4f} ± {its_error[k]:.4f} |"
+        for k, name in enumerate(names)
+    )
+
+
 def test_a_long_strip_does_not_drift():
     refuse_drift(long_strip(columns=5_000, strips=8, segment=500, steps=8))
 
@@ -294,6 +308,7 @@ def test_a_long_strip_does_not_drift():
 @pytest.mark.slow
 def test_a_strip_of_100_000_columns_does_not_drift():
     figures = long_strip(columns=100_000, strips=16, steps=40)
+    print(table(figures))
     refuse_drift(figures)
     # What is left of the difference from the field is the solver's, 2 % of the variance after 40
     # steps, and that of the mean is what its noise begins without.

@@ -127,7 +127,8 @@ class Run:
         record = self.growth.record
         said = [f"{record.columns:,} columns.", *summary(measurements, record.window["height"])]
         console.print(" ".join(said), markup=False)
-        console.print(f"pictures: {folder.path / ENDS}, {folder.path / PLOT}", markup=False)
+        drawn = [str(folder.path / name) for name in (ENDS, PLOT) if (folder.path / name).is_file()]
+        console.print(f"pictures: {', '.join(drawn)}", markup=False)
 
 
 def growth_in(

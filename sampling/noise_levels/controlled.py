@@ -35,9 +35,10 @@ class Controlled(RegionLevels):
     is continued. A share has, likewise, regions that have yet to begin and wait at `sigma_max`:
     those that lie last in the order or any.
 
-    Why the ends are drawn apart: near them there is little to learn. At sigma = 0.002 the error of
-    the raw network is all noise, of order 1 where it is 0.1 at the levels that matter, so that a v
-    up to 1, which draws such levels often, drowns what the others teach (docs/noise_levels.md).
+    Why the ends are drawn apart: near them there is little to learn. The loss of the shipped
+    denoiser is 0.76 at sigma = 0.002, nearly all of it noise that nothing predicts, and 0.05 to
+    0.13 from 0.05 to 1: a v up to 1, which draws such levels often, drowns what the others teach
+    (docs/noise_levels.md).
 
     Args:
         p_mean: Mean of ln(sigma) in ordinary training.
