@@ -6,6 +6,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
+    "backbones",
     "benchmarks",
     "datamodules",
     "denoisers",
@@ -19,12 +20,20 @@ PACKAGES = {
 # What each folder may import of the house beside itself.
 MAY_IMPORT = {
     "denoisers": set(),
+    "backbones": {"denoisers"},
     "sampling": {"denoisers"},
     "strategies": {"denoisers", "sampling"},
     "datamodules": set(),
-    "lightning_modules": {"denoisers", "sampling"},
-    "benchmarks": {"denoisers", "sampling", "strategies", "datamodules"},
-    "studies": {"denoisers", "sampling", "strategies", "datamodules", "benchmarks"},
+    "lightning_modules": {"backbones", "denoisers", "sampling"},
+    "benchmarks": {"backbones", "denoisers", "sampling", "strategies", "datamodules"},
+    "studies": {
+        "backbones",
+        "benchmarks",
+        "datamodules",
+        "denoisers",
+        "sampling",
+        "strategies",
+    },
 }
 
 # The two files that may import one folder more, and why.
@@ -34,7 +43,7 @@ EXCEPTIONS = {
 }
 
 # The mathematics is usable without Lightning.
-WITHOUT_LIGHTNING = {"denoisers", "sampling", "strategies"}
+WITHOUT_LIGHTNING = {"backbones", "denoisers", "sampling", "strategies"}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Frozen image backbones, all of one token format."""
