@@ -29,7 +29,20 @@ __all__ = [
 
 
 # What a network may have that the one it starts from has not.
-NEW_CHANNELS = ("level_channel", "variance_head")
+NEW_PARTS = (
+    "level_channel",
+    "variance_head",
+    "token_features",
+    "token_grid",
+    "gate",
+    "position",
+    "guide",
+    "known_channel",
+    "modes",
+)
+
+# What comes in as channels beside the image, in their order.
+CHANNEL_PARTS = ("level_channel", "guide", "known_channel", "position")
 
 
 class CheckpointError(ValueError):
@@ -46,6 +59,7 @@ class Recipe:
     sigma_data: float
     sigma_floor: float
     takes_noise_maps: bool = True
+    told_by: dict[str, Any] | None = None
 
     def build(self) -> EDMPrecond:
         """Returns the denoiser with fresh weights."""
@@ -60,6 +74,7 @@ class Recipe:
             self.sigma_data,
             self.sigma_floor,
             self.takes_noise_maps,
+            self.told_by,
         )
 
 
@@ -88,6 +103,7 @@ def save_denoiser(
         sigma_data=denoiser.sigma_data,
         sigma_floor=denoiser.sigma_floor,
         takes_noise_maps=denoiser.takes_noise_maps,
+        told_by=denoiser.told_by,
     )
     # Rounding the frequencies of the noise embedding would shift all its phases.
     buffers = {name for name, _ in network.named_buffers()}
@@ -141,8 +157,9 @@ def load_denoiser(path: str | Path, *, device: torch.device | str = "cpu") -> ED
 def start_from(denoiser: EDMPrecond, path: str | Path) -> None:
     """Copies the weights of an exported denoiser into one that is to be trained further.
 
-    The network may have channels more than the file at its two ends, the level that comes in and
-    the variance that goes out: these begin at 0, so that the estimate is the file's at first.
+    The network may have channels more than the file at its two ends, such as the level that comes
+    in and the variance that goes out: these begin at 0. Whatever else it has more, such as the
+    attention to tokens, begins as the identity. So the estimate is the file's at first.
 
     Raises:
         CheckpointError: If the file holds no denoiser, or one of another architecture.
@@ -168,15 +185,34 @@ def _refuse_other(denoiser: EDMPrecond, given: EDMPrecond, path: str | Path) -> 
         for name in own.keys() | theirs.keys()
         if name != "dropout"
         and own.get(name) != theirs.get(name)
-        and not (name in NEW_CHANNELS and own.get(name) and not theirs.get(name))
+        and not (name in NEW_PARTS and _absent(name, theirs))
     ]
     if type(denoiser.network) is not type(given.network):
         differ.append("network")
+    # What is new lies behind what is copied, or weights would be those of other channels.
+    new = [_adds_channels(part, own) and not _adds_channels(part, theirs) for part in CHANNEL_PARTS]
+    differ += [
+        part
+        for index, part in enumerate(CHANNEL_PARTS)
+        if new[index] and any(_adds_channels(later, theirs) for later in CHANNEL_PARTS[index:])
+    ]
     if differ:
         raise CheckpointError(
             f"the network to train cannot start from {path}, which is of another architecture: "
             f"{sorted(differ)[0]} differs."
         )
+
+
+def _adds_channels(part: str, settings: dict[str, Any]) -> bool:
+    value = settings.get(part, False)
+    return value == "coordinates" if part == "position" else bool(value)
+
+
+def _absent(part: str, settings: dict[str, Any]) -> bool:
+    """Whether a network of these settings has not that part."""
+    if part in ("gate", "token_grid"):
+        return not settings.get("token_features")
+    return settings.get(part, "none") in (False, 0, None, "none")
 
 
 def describe_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from denoisers.conditions import Conditions, Taken, conditions_of
 from denoisers.contract import Image, Sigma, Variance
 
 __all__ = ["EDMPrecond"]
@@ -31,12 +32,15 @@ class EDMPrecond(nn.Module):
     Args:
         network: F, with the attributes `multiple` and `in_channels`. One whose attribute
             `estimates_variance` is true gives one more channel than the image has: ln v, where v
-            is the variance of F about its target, the channels' mean.
+            is the variance of F about its target, the channels' mean. One with the attribute
+            `takes` is told these parts of `denoisers.conditions.Conditions`.
         patch_size: Side of the patches it is trained on, in pixels.
         sigma_data: Standard deviation of the data, for images in [-1, 1].
         sigma_floor: Levels below this look alike to the network: it was never trained there.
         takes_noise_maps: Whether the network was trained on levels that differ from region to
             region; maps are refused otherwise.
+        told_by: What made the contexts of its training, in plain values: the backbone of its
+            tokens, the scale of its plans. None for a network that takes none.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class EDMPrecond(nn.Module):
         sigma_data: float = 0.5,
         sigma_floor: float = 0.002,
         takes_noise_maps: bool = True,
+        told_by: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if sigma_data <= 0 or sigma_floor <= 0:
@@ -65,6 +70,8 @@ class EDMPrecond(nn.Module):
         self.sigma_floor = sigma_floor
         self.takes_noise_maps = takes_noise_maps
         self.estimates_variance: bool = getattr(network, "estimates_variance", False)
+        self.takes: frozenset[Taken] = getattr(network, "takes", frozenset())
+        self.told_by = told_by
         self.autocast_dtype: torch.dtype | None = None
 
     @override
@@ -72,12 +79,12 @@ class EDMPrecond(nn.Module):
         """Returns `x0_hat`.
 
         Raises:
-            ValueError: If the size is no multiple of `multiple`, a context is given (this network
-                takes none), or a map of levels that it was never trained on.
+            ValueError: If the size is no multiple of `multiple`, or a context is given or left out
+                or a map of levels given that the network was not trained for.
         """
-        self._refuse_misfits(x_t, sigma, context)
+        conditions = self._fitting(x_t, sigma, context)
         c_skip, c_out = self._outer_coefficients(sigma)
-        return c_skip * x_t + c_out * self._raw(x_t, sigma)[0]
+        return c_skip * x_t + c_out * self._raw(x_t, sigma, conditions)[0]
 
     def with_variance(
         self, x_t: Image, sigma: Sigma, context: Any = None
@@ -87,9 +94,9 @@ class EDMPrecond(nn.Module):
         Raises:
             ValueError: As `forward` does, and if the network estimates no variance.
         """
-        self._refuse_misfits(x_t, sigma, context)
+        conditions = self._fitting(x_t, sigma, context)
         c_skip, c_out = self._outer_coefficients(sigma)
-        raw, log_variance = self._raw(x_t, sigma)
+        raw, log_variance = self._raw(x_t, sigma, conditions)
         if log_variance is None:
             raise ValueError(
                 "this denoiser estimates no variance: train one with "
@@ -97,15 +104,17 @@ class EDMPrecond(nn.Module):
             )
         return c_skip * x_t + c_out * raw, c_out.square() * log_variance.exp()
 
-    def loss(self, x0: Image, sigma: Sigma, eps: Image) -> Image:
+    def loss(self, x0: Image, sigma: Sigma, eps: Image, context: Any = None) -> Image:
         """Returns the weighted squared error of every pixel ([EDM] Eq. 8).
 
         With the weight 1 / c_out^2 it is the squared error of F against its effective target, of
         order 1 at every level. Pixels at level 0 have nothing to learn: their error is 0.
         """
-        return self.losses(x0, sigma, eps)[0]
+        return self.losses(x0, sigma, eps, context)[0]
 
-    def losses(self, x0: Image, sigma: Sigma, eps: Image) -> tuple[Image, Variance | None]:
+    def losses(
+        self, x0: Image, sigma: Sigma, eps: Image, context: Any = None
+    ) -> tuple[Image, Variance | None]:
         """Returns `loss`, and how badly the variance that the network gives goes with it.
 
         The second is -ln N(r; 0, v) = (r^2 / v + ln v) / 2 up to a constant, for the residual r of
@@ -113,10 +122,11 @@ class EDMPrecond(nn.Module):
         network gives no variance.
         """
         x_t = x0 + sigma * eps
+        conditions = self._fitting(x_t, sigma, context)
         c_skip, c_out = self._outer_coefficients(sigma)
         noisy = sigma > 0
         target = (x0 - c_skip * x_t) / c_out.clamp(min=1e-12)
-        raw, log_variance = self._raw(x_t, sigma)
+        raw, log_variance = self._raw(x_t, sigma, conditions)
         squared = torch.where(noisy, (raw - target).square(), 0.0)
         if log_variance is None:
             return squared, None
@@ -130,12 +140,15 @@ class EDMPrecond(nn.Module):
         c_skip = torch.where(sigma > 0, self.sigma_data**2 / total, 1.0)
         return c_skip, sigma * self.sigma_data * total.rsqrt()
 
-    def _raw(self, x_t: Image, sigma: Sigma) -> tuple[Image, Variance | None]:
+    def _raw(
+        self, x_t: Image, sigma: Sigma, conditions: Conditions | None
+    ) -> tuple[Image, Variance | None]:
         """Returns F and, if the network gives it, ln v."""
         c_in = (sigma.square() + self.sigma_data**2).rsqrt()
         c_noise = sigma.clamp(min=self.sigma_floor).log() / 4
+        told = (conditions,) if self.takes else ()
         with self._precision(x_t.device):
-            raw = self.network(c_in * x_t, c_noise).to(x_t.dtype)
+            raw = self.network(c_in * x_t, c_noise, *told).to(x_t.dtype)
         if not self.estimates_variance:
             return raw, None
         log_variance = raw[:, self.channels :]
@@ -148,7 +161,8 @@ class EDMPrecond(nn.Module):
             return contextlib.nullcontext()
         return torch.autocast(device.type, self.autocast_dtype)
 
-    def _refuse_misfits(self, x_t: Image, sigma: Sigma, context: Any) -> None:
+    def _fitting(self, x_t: Image, sigma: Sigma, context: Any) -> Conditions | None:
+        """Returns what the network is told, if all goes with it."""
         height, width = x_t.shape[-2:]
         if height % self.multiple or width % self.multiple:
             raise ValueError(
@@ -158,5 +172,24 @@ class EDMPrecond(nn.Module):
             raise ValueError(
                 "this denoiser was trained on one noise level an image, got a map of levels."
             )
-        if context is not None:
+        if context is not None and not self.takes and not isinstance(context, Conditions):
             raise ValueError("this denoiser is unconditional: context must be None.")
+        conditions = conditions_of(context)
+        self._refuse_other_conditions(x_t, conditions)
+        return None if conditions is None else conditions.to(x_t)
+
+    def _refuse_other_conditions(self, x_t: Image, conditions: Conditions | None) -> None:
+        told = conditions or Conditions()
+        for name in ("tokens", "guide"):
+            if getattr(told, name) is not None and name not in self.takes:
+                takes = ", ".join(sorted(self.takes)) or "nothing: it is unconditional"
+                raise ValueError(f"this denoiser takes no {name}; what it takes is {takes}.")
+        if "place" in self.takes and told.place is None:
+            raise ValueError(
+                "this denoiser was trained with the places of its windows: context must tell them, "
+                "as strategies.context.CanvasContext does."
+            )
+        if len(told) not in (0, len(x_t)):
+            raise ValueError(
+                f"conditions must have one row for each of {len(x_t)} windows, got {len(told)}."
+            )

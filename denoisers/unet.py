@@ -9,7 +9,7 @@ statistics.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +17,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import override
 
+from denoisers.conditions import Conditions, Taken
+from denoisers.context_input import (
+    ContextTokens,
+    CrossAttention,
+    PlaceEmbedding,
+    Position,
+    extra_channels,
+)
 from denoisers.contract import Image
 
 __all__ = ["UNet"]
 
 Field = Float[Tensor, "#batch features #height #width"]
 NoiseField = Float[Tensor, "#batch 1 #height #width"]
+Attended = Float[Tensor, "batch context_tokens token_width"]
 
 
 class ChannelNorm(nn.Module):
@@ -101,7 +110,15 @@ class Level(nn.Module):
     """The blocks of one resolution, on one side of the U."""
 
     def __init__(
-        self, channels: int, features: int, *, blocks: int, head_channels: int, dropout: float
+        self,
+        channels: int,
+        features: int,
+        *,
+        blocks: int,
+        head_channels: int,
+        dropout: float,
+        token_width: int,
+        gate: float,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(Block(channels, features, dropout) for _ in range(blocks))
@@ -109,11 +126,20 @@ class Level(nn.Module):
             SelfAttention(channels, head_channels) if head_channels else nn.Identity()
             for _ in range(blocks)
         )
+        attending = blocks if head_channels and token_width else 0
+        self.contexts = nn.ModuleList(
+            CrossAttention(
+                channels, token_width, head_channels, norm=ChannelNorm(channels), gate=gate
+            )
+            for _ in range(attending)
+        )
 
     @override
-    def forward(self, x: Image, field: Field) -> Image:
-        for block, attention in zip(self.blocks, self.attentions, strict=True):
+    def forward(self, x: Image, field: Field, tokens: Attended | None) -> Image:
+        for index, (block, attention) in enumerate(zip(self.blocks, self.attentions, strict=True)):
             x = attention(block(x, field))
+            if self.contexts:
+                x = self.contexts[index](x, tokens)
         return x
 
 
@@ -134,6 +160,16 @@ class UNet(nn.Module):
             pixel: the embedding sees the mean of a block of `patchify` px, which does not tell
             which pixels of it are clean.
         variance_head: Whether one more channel comes out, the log-variance of the residual.
+        token_features: Width of the tokens that every attending block attends to; 0 for none.
+        token_grid: Rows and columns of the tokens after the first, to which sinusoidal codes of
+            their places are added; None for no codes.
+        gate: Where the gates of the attention to tokens begin; see
+            `denoisers.context_input.CrossAttention`.
+        position: How the network is told where a window lies on its canvas: not at all, by an
+            embedding of the window's place, or by two channels, row and column of every pixel.
+        guide: Whether a coarse picture of the window comes in, and a channel of how much it says.
+        known_channel: Whether the mask of known pixels comes in as a channel.
+        modes: Whether the network makes plans of whole canvases too, and is told when.
     """
 
     def __init__(
@@ -148,6 +184,13 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         level_channel: bool = False,
         variance_head: bool = False,
+        token_features: int = 0,
+        token_grid: Sequence[int] | None = None,
+        gate: float = 0.5,
+        position: Position = "none",
+        guide: bool = False,
+        known_channel: bool = False,
+        modes: bool = False,
     ) -> None:
         super().__init__()
         if not channels or len(channels) != len(blocks):
@@ -165,6 +208,20 @@ class UNet(nn.Module):
                     f"channels that attend must be multiples of head_channels={head_channels}, "
                     f"got {width}."
                 )
+        if position not in get_args(Position):
+            raise ValueError(
+                f"position must be one of {', '.join(get_args(Position))}, got {position!r}."
+            )
+        if token_features < 0 or (token_features and not attention_levels):
+            raise ValueError(
+                "token_features must be at least 0, and tokens need attention_levels of at least "
+                f"1 to attend to them, got {token_features} and {attention_levels}."
+            )
+        if token_grid is not None and not (token_features and channels[-1] % 4 == 0):
+            raise ValueError(
+                "token_grid needs token_features, and a number of coarsest channels that is a "
+                f"multiple of 4, got {token_features} and {channels[-1]}."
+            )
         self.config: dict[str, Any] = {
             "in_channels": in_channels,
             "channels": list(channels),
@@ -176,16 +233,44 @@ class UNet(nn.Module):
             "dropout": dropout,
             "level_channel": level_channel,
             "variance_head": variance_head,
+            "token_features": token_features,
+            "token_grid": None if token_grid is None else list(token_grid),
+            "gate": gate,
+            "position": position,
+            "guide": guide,
+            "known_channel": known_channel,
+            "modes": modes,
         }
         self.in_channels = in_channels
         self.multiple = patchify * 2 ** (len(channels) - 1)
         self.patchify = patchify
         self.level_channel = level_channel
         self.estimates_variance = variance_head
-        self.embedding = NoiseEmbedding(features)
-        self.conv_in = nn.Conv2d(
-            (in_channels + level_channel) * patchify**2, channels[0], 3, padding=1
+        told = {
+            "tokens": token_features > 0,
+            "guide": guide,
+            "known": known_channel,
+            "place": position != "none",
+            "plan": modes,
+        }
+        self.takes: frozenset[Taken] = frozenset(name for name, takes in told.items() if takes)
+        self.token_features = token_features
+        self.coordinates = position == "coordinates"
+        width = channels[-1] if token_features else 0
+        self.tokens = (
+            ContextTokens(token_features, width, None if token_grid is None else tuple(token_grid))
+            if token_features
+            else None
         )
+        self.place = PlaceEmbedding(features) if position == "block" else None
+        self.mode = nn.Embedding(2, features) if modes else None
+        if self.mode is not None:
+            nn.init.zeros_(self.mode.weight)
+        self.embedding = NoiseEmbedding(features)
+        # What start_from copies lies first, what is new behind it.
+        channels_in = in_channels + level_channel
+        channels_in += guide * (in_channels + 1) + known_channel + 2 * self.coordinates
+        self.conv_in = nn.Conv2d(channels_in * patchify**2, channels[0], 3, padding=1)
 
         def level(index: int) -> Level:
             return Level(
@@ -194,6 +279,8 @@ class UNet(nn.Module):
                 blocks=blocks[index],
                 head_channels=head_channels if attending[index] else 0,
                 dropout=dropout,
+                token_width=width,
+                gate=gate,
             )
 
         finer = range(len(channels) - 1)
@@ -217,29 +304,65 @@ class UNet(nn.Module):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
 
+    @property
+    def gates(self) -> dict[str, nn.Parameter]:
+        """The gates of the attention to tokens, by the names of their blocks."""
+        return {
+            name.removesuffix(".gate").replace(".contexts", ""): parameter
+            for name, parameter in self.named_parameters()
+            if name.endswith(".gate")
+        }
+
     @override
     def forward(
-        self, x: Image, c_noise: NoiseField
+        self, x: Image, c_noise: NoiseField, conditions: Conditions | None = None
     ) -> Float[Tensor, "batch out_channels height width"]:
-        if self.level_channel:
-            level = c_noise.to(x.dtype).expand(len(x), 1, *x.shape[-2:])
-            x = torch.cat([x, level], dim=1)
+        conditions = conditions or Conditions()
+        tokens = None if self.tokens is None else self.tokens(conditions, len(x))
+        x = self._with_channels(x, c_noise, conditions)
         if c_noise.shape[-2:] != (1, 1):
             c_noise = c_noise.expand(-1, -1, *x.shape[-2:])
         fields = [self.embedding(level) for level in self._pyramid(c_noise)]
+        fields = self._told(fields, conditions)
         h = self.conv_in(F.pixel_unshuffle(x, self.patchify))
         skips = []
         for down, shrink, field in zip(self.down, self.shrink, fields[:-1], strict=True):
-            h = down(h, field)
+            h = down(h, field, tokens)
             skips.append(h)
             h = shrink(h)
         for level in self.middle:
-            h = level(h, fields[-1])
+            h = level(h, fields[-1], tokens)
         for index in reversed(range(len(self.up))):
             h = F.interpolate(self.grow[index](h), scale_factor=2.0)
             h = self.merge[index](torch.cat([h, skips[index]], dim=1))
-            h = self.up[index](h, fields[index])
+            h = self.up[index](h, fields[index], tokens)
         return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), self.patchify)
+
+    def _with_channels(
+        self, x: Image, c_noise: NoiseField, conditions: Conditions
+    ) -> Float[Tensor, "batch in_channels height width"]:
+        """Returns the image and all that comes in as channels beside it."""
+        level = c_noise.to(x.dtype).expand(len(x), 1, *x.shape[-2:])
+        extra = extra_channels(
+            conditions,
+            x,
+            guide="guide" in self.takes,
+            known="known" in self.takes,
+            coordinates=self.coordinates,
+        )
+        return torch.cat([x, *([level] if self.level_channel else []), *extra], dim=1)
+
+    def _told(self, fields: list[Tensor], conditions: Conditions) -> list[Tensor]:
+        """Adds what holds for a window as a whole to the fields of its levels."""
+        if self.place is not None:
+            place = self.place(conditions.place)
+            fields = [field + place for field in fields]
+        if self.mode is not None:
+            # Not told is told that it is none: training tells it always.
+            plan = fields[0].new_zeros(1) if conditions.plan is None else conditions.plan
+            mode = self.mode(plan.long())[..., None, None]
+            fields = [field + mode for field in fields]
+        return fields
 
     def _pyramid(self, c_noise: NoiseField) -> list[Float[Tensor, "#batch 1 _ _"]]:
         """Returns the noise field at every resolution; a uniform one stays a single pixel."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from denoisers.conditions import Taken
 from denoisers.contract import Denoiser, Image, PatchDenoiser, Sigma, Variance
 
 __all__ = ["Answer", "Ask", "PatchWrapper", "Wrapper"]
@@ -74,3 +75,4 @@ class PatchWrapper(Wrapper):
         self.multiple = denoiser.multiple
         self.channels = denoiser.channels
         self.takes_noise_maps = denoiser.takes_noise_maps
+        self.takes: frozenset[Taken] = getattr(denoiser, "takes", frozenset())
