@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from filelock import FileLock
 from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
-from torch import Tensor
 from typing_extensions import override
 
 from benchmarks.records import write_json
@@ -175,6 +174,6 @@ def _part(rows: Any, part: slice) -> Any:
     return rows if rows is None or len(rows) == 1 else rows[part]
 
 
-def _filled(rows: Tensor, missing: int) -> Tensor:
+def _filled(rows: Any, missing: int) -> Any:
     """Repeats the last row."""
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
+    return rows[torch.arange(len(rows) + missing).clamp(max=len(rows) - 1)] if missing else rows

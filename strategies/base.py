@@ -53,7 +53,8 @@ class Strategy(abc.ABC):
             canvas: The size of what is made.
             noise: Numbers the samples, and says where and in which precision they are made.
             known: Pixels that are given, one canvas for all samples or one for each.
-            context: What the denoiser is conditioned on: a tensor with one row a sample, or None.
+            context: What the denoiser is conditioned on: a tensor with one row a sample, a
+                `strategies.context.WindowContext`, which tells each window its own, or None.
 
         Raises:
             ValueError: If the canvas is smaller than a window, the denoiser cannot take the

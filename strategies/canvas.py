@@ -106,6 +106,10 @@ class Known:
         """Returns the same on a larger canvas whose added rows and columns are unknown."""
         return Known(_padded(self.y, height, width), _padded(self.mask, height, width))
 
+    def for_each(self, samples: int) -> "Known":
+        """Returns the same with a row for each of as many samples."""
+        return Known(self.y.expand(samples, -1, -1, -1), self.mask.expand(samples, -1, -1, -1))
+
 
 @dataclasses.dataclass(frozen=True)
 class Borders:

@@ -22,6 +22,7 @@ from torch import Tensor
 from denoisers.contract import Denoiser, Image, Sigma
 from strategies.batching import limited
 from strategies.canvas import Canvas
+from strategies.context import RegionContext
 from strategies.windows import Regions
 
 __all__ = ["Collage", "Weighted", "cut", "total_weight"]
@@ -74,7 +75,7 @@ class Collage:
         assert torch.allclose(total, torch.ones_like(total), atol=1e-9), "weights must sum to 1"
 
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
-        """Returns `x0_hat` of the canvas; `context` has one row a sample."""
+        """Returns `x0_hat` of the canvas; a tensor as `context` has one row a sample."""
         assert x_t.shape[-2:] == (self.canvas.height, self.canvas.width), "not this canvas"
         x0_hat = x_t.new_zeros(*x_t.shape[:2], *_unrolled_size(self.groups, self.canvas))
         for group, weight in zip(self.groups, self._weights_like(x_t), strict=True):
@@ -92,7 +93,7 @@ class Collage:
         return self._moved[key]
 
     def _estimates(
-        self, x_t: Image, sigma: Sigma, context: Tensor | None, regions: Regions
+        self, x_t: Image, sigma: Sigma, context: Tensor | RegionContext | None, regions: Regions
     ) -> Float[Tensor, "regions batch channels rows columns"]:
         count, samples = len(regions.corners), len(x_t)
         patches = cut(x_t, regions).flatten(0, 1)
@@ -100,7 +101,9 @@ class Collage:
             sigma = cut(sigma.expand(samples, 1, *x_t.shape[-2:]), regions).flatten(0, 1)
         elif len(sigma) > 1:
             sigma = sigma.repeat(count, 1, 1, 1)
-        if context is not None:
+        if isinstance(context, RegionContext):
+            context = context.rows(regions)
+        elif context is not None:
             context = context.repeat(count, *[1] * (context.ndim - 1))
         return self.denoiser(patches, sigma, context).unflatten(0, (count, samples))
 

@@ -13,6 +13,7 @@ from strategies.base import Strategy
 from strategies.canvas import Borders, Canvas, Known
 from strategies.collage import Collage, Weighted
 from strategies.conditioning import conditioned, reconstructed, replaced
+from strategies.context import RegionContext, WindowContext
 from strategies.windows import Span
 
 __all__ = ["ParallelStrategy"]
@@ -85,6 +86,10 @@ class ParallelStrategy(Strategy):
     ) -> Image:
         self.refuse_misfits(denoiser, canvas, noise, known)
         planned = self.planned(denoiser, canvas)
+        if isinstance(context, WindowContext):
+            seen = nothing_known(planned, noise) if known is None else known
+            seen = seen.padded(planned.height, planned.width).for_each(len(noise))
+            context = RegionContext(context, canvas, seen)
         estimate = conditioned(self.canvas_denoiser(denoiser, planned), context)
         if known is not None:
             wrapped = replaced if self.conditioning == "replacement" else reconstructed
@@ -102,6 +107,13 @@ class ParallelStrategy(Strategy):
             _edges([rows for rows, _ in slices], planned.height, canvas.height),
             _edges([columns for _, columns in slices], planned.width, canvas.width),
         )
+
+
+def nothing_known(canvas: Canvas, noise: CanvasNoise) -> Known:
+    """Returns that nothing is given of a canvas."""
+    size = canvas.height, canvas.width
+    y = torch.zeros(1, canvas.channels, *size, dtype=noise.dtype, device=noise.device)
+    return Known(y, torch.zeros(1, 1, *size, dtype=torch.bool, device=noise.device))
 
 
 def _edges(windows: list[slice], period: int, length: int) -> tuple[int, ...]:

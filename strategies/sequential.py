@@ -23,6 +23,7 @@ from strategies.base import Strategy
 from strategies.batching import limited
 from strategies.canvas import Borders, Canvas, Known
 from strategies.conditioning import conditioned
+from strategies.context import Place, WindowContext, conditions_at
 from strategies.order import Axis, Filling, fillings, lattice
 
 __all__ = ["Order", "Outpainting", "SequentialStrategy"]
@@ -109,10 +110,16 @@ class SequentialStrategy(Strategy):
         """Returns canvases of which the same pixels are given, hence of one plan."""
         painting = Painting(canvas.channels, *axes, noise, known)
         denoiser = limited(denoiser, self.max_batch)
-        for turn in self.turns(self.plan(*axes, canvas, painting.given)):
+        plan = self.plan(*axes, canvas, painting.given)
+        if isinstance(context, WindowContext):
+            # A window sees all of the turns before its own, which a raster row by row has not made.
+            plan.sort(key=attrgetter("turn"))
+        for turn in self.turns(plan):
             windows = WindowNoise(noise, [f"window {filling.number}" for filling in turn])
-            estimate = conditioned(denoiser, repeated(context, len(turn)))
-            painting.paint(turn, self.fill(estimate, painting.cut(turn), windows))
+            cut = painting.cut(turn)
+            seen = painting.seen(before=turn[0].turn)
+            told = conditions_at(context, [place_of(one) for one in turn], canvas, seen, cut.mask)
+            painting.paint(turn, self.fill(conditioned(denoiser, told), cut, windows))
         return painting.image[..., : canvas.height, : canvas.width]
 
     def axes(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[Axis, Axis]:
@@ -235,6 +242,8 @@ class Painting:
         if known is not None:
             padded = known.padded(*size)
             self.image, self.mask = padded.pasted(self.image), padded.mask
+        # The turn at which a pixel is painted; after all of them where it is not.
+        self.turns = torch.full(size, torch.iinfo(torch.int64).max, device=noise.device)
 
     @property
     def given(self) -> Bool[Tensor, "height width"]:
@@ -251,12 +260,19 @@ class Painting:
             masks.append(mask.expand(len(self.image), *mask.shape[1:]))
         return Known(torch.cat(windows), torch.cat(masks))
 
+    def seen(self, *, before: int) -> Known:
+        """Returns what is given or was painted in the turns before, one row a sample."""
+        mask = self.mask | (self.turns < before)
+        return Known(self.image, mask.expand(len(self.image), *mask.shape[1:]))
+
     def paint(self, turn: list[Filling], windows: Image) -> None:
         """Puts the windows of a turn in place, but for the pixels that were there."""
         for filling, window in zip(turn, windows.chunk(len(turn)), strict=True):
             place = (..., filling.rows[:, None], filling.columns)
             there = self.mask[place] | filling.known.to(self.mask.device)
             self.image[place] = self.image[place].where(there, window)
+            known = filling.known.to(self.turns.device)
+            self.turns[place] = self.turns[place].where(known, filling.turn)
 
 
 def first_window(
@@ -299,9 +315,10 @@ def single_step(solver: Any, *, why: str) -> SingleStepSolver:
     )
 
 
-def repeated(context: Tensor | None, times: int) -> Tensor | None:
-    """Returns the rows of `context` once for each of as many windows."""
-    return None if context is None else context.repeat(times, *[1] * (context.ndim - 1))
+def place_of(filling: Filling) -> Place:
+    """Returns where a window lies."""
+    size = len(filling.rows), len(filling.columns)
+    return Place(int(filling.rows[0]), int(filling.columns[0]), *size)
 
 
 def _changes(painter: Tensor) -> tuple[int, ...]:
