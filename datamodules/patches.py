@@ -61,6 +61,8 @@ class PatchData(L.LightningDataModule, abc.ABC):
         self.val_patches = val_patches
         self.num_workers = num_workers
         self.seed = seed
+        self.served = (patch_size, patch_size)
+        self.distinct: int | None = None
         self._resumed_batches = 0
 
     @abc.abstractmethod
@@ -73,6 +75,17 @@ class PatchData(L.LightningDataModule, abc.ABC):
         """Returns `count` crops of a split, from index `first` on, stacked."""
         indices = range(first, first + count)
         return torch.stack([self.crop(split, index, height, width) for index in indices])
+
+    def serve(self, height: int, width: int, *, distinct: int | None = None) -> None:
+        """Serves crops of height x width px in training and validation, in place of patches.
+
+        Args:
+            height: Pixels from top to bottom.
+            width: Pixels from left to right.
+            distinct: How many different crops training is served, again and again; None for no end.
+        """
+        self.served = (height, width)
+        self.distinct = distinct
 
     @property
     def description(self) -> dict[str, Any]:
@@ -142,8 +155,8 @@ class PatchData(L.LightningDataModule, abc.ABC):
         )
 
 
-class CropDataset(Dataset[Float[Tensor, "3 size size"]]):
-    """The square training patches of one split, in [-1, 1]."""
+class CropDataset(Dataset[Float[Tensor, "3 height width"]]):
+    """What one split serves, in [-1, 1]: square patches, or whatever `PatchData.serve` says."""
 
     def __init__(self, data: PatchData, split: Split) -> None:
         self.data = data
@@ -153,9 +166,10 @@ class CropDataset(Dataset[Float[Tensor, "3 size size"]]):
         return self.data.patches_per_epoch if self.split == "train" else self.data.val_patches
 
     @override
-    def __getitem__(self, index: int) -> Float[Tensor, "3 size size"]:
-        size = self.data.patch_size
-        return self.data.crop(self.split, index, size, size).float() / 127.5 - 1
+    def __getitem__(self, index: int) -> Float[Tensor, "3 height width"]:
+        if self.split == "train" and self.data.distinct is not None:
+            index %= self.data.distinct
+        return self.data.crop(self.split, index, *self.data.served).float() / 127.5 - 1
 
     @override
     def __getstate__(self) -> dict[str, Any]:

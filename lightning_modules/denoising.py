@@ -5,6 +5,7 @@ References:
     [DC] Zhang et al., DiffCollage, 2023. arXiv:2303.17076
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,29 +14,33 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
 from denoisers.checkpoint import start_from
-from denoisers.contract import Image, Sigma
+from denoisers.conditions import Conditions
+from denoisers.contract import Image, Mask, Sigma
 from denoisers.precond import EDMPrecond
+from lightning_modules.context import ContextTraining
 from lightning_modules.held_out import held_out_maps
 from lightning_modules.likelihood import Likelihood, LikelihoodSums
 from lightning_modules.provenance import Stopwatch, provenance
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of
-from sampling.noise_levels.base import NoiseLevels
+from sampling.noise_levels.base import Levels, NoiseLevels
 from sampling.noise_levels.controlled import Controlled
 from sampling.solvers import Heun, Solver
 
 __all__ = ["DenoiserTraining", "mean_of_noisy"]
 
-MEASURING = ["likelihood", "initial_weights", "val_sigmas", "predict_solver"]
+MEASURING = ["likelihood", "initial_weights", "val_sigmas", "predict_solver", "context"]
 
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 Axis = Literal["height", "width"]
+Windows = Float[Tensor, "batch channels rows columns"]
 
 
 class DenoiserTraining(L.LightningModule):
@@ -61,6 +66,7 @@ class DenoiserTraining(L.LightningModule):
         val_sigmas: Levels at which the validation loss is reported, one band each.
         likelihood: How `test` bounds the likelihood of its images.
         predict_solver: Solver of `predict`.
+        context: What the network is told beside the noisy image; None for an unconditional one.
         seed: Seeds the noise of training, validation and prediction.
     """
 
@@ -80,6 +86,7 @@ class DenoiserTraining(L.LightningModule):
         val_sigmas: Sequence[float] = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
         likelihood: Likelihood = Likelihood(),  # noqa: B008 (frozen)
         predict_solver: Solver = Heun(num_steps=40),  # noqa: B008 (frozen)
+        context: ContextTraining | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -99,6 +106,10 @@ class DenoiserTraining(L.LightningModule):
         self.denoiser = EDMPrecond(
             network, patch_size, sigma_data, takes_noise_maps=noise_levels.makes_maps
         )
+        if context is not None:
+            features = getattr(network, "token_features", 0)
+            context.refuse_misfits(self.denoiser.takes, features, patch_size)
+            self.denoiser.told_by = context.description
         if initial_weights is not None:
             start_from(self.denoiser, initial_weights)
         self.noise_levels = noise_levels
@@ -113,9 +124,11 @@ class DenoiserTraining(L.LightningModule):
         self.val_sigmas = tuple(val_sigmas)
         self.likelihood = likelihood
         self.predict_solver = predict_solver
+        self.context = context
         self.seed = seed
         self.stopwatch = Stopwatch()
         self.losses_step: int | None = None
+        self._done = 0.0
 
     @override
     def setup(self, stage: str) -> None:
@@ -126,6 +139,16 @@ class DenoiserTraining(L.LightningModule):
                 f"error: model.patch_size and data.patch_size must be the same, got "
                 f"{self.denoiser.patch_size} and {served}."
             )
+        if self.context is None and self.denoiser.takes and stage != "predict":
+            raise SystemExit(
+                "error: the network takes contexts, so model.context must say which it is shown."
+            )
+        if self.context is not None and data is None:
+            raise SystemExit("error: model.context cuts windows from views: give it a datamodule.")
+        if self.context is not None:
+            data.serve(*self.context.view, distinct=self.context.views)
+            if self.context.backbone is not None:
+                self.context.backbone.to(self.device)
 
     @override
     def on_fit_start(self) -> None:
@@ -134,10 +157,16 @@ class DenoiserTraining(L.LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["provenance"] = provenance(self.trainer, self.stopwatch, self.losses_step)
+        checkpoint["told_by"] = self.denoiser.told_by
+        if self.context is not None:
+            checkpoint["progress"] = self._progress
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.stopwatch.resume(float(checkpoint["provenance"]["seconds"]))
+        self._done = float(checkpoint.get("progress", 0.0))
+        if self.context is None:
+            self.denoiser.told_by = checkpoint.get("told_by")
 
     @override
     def training_step(self, batch: Image, batch_idx: int) -> Tensor:
@@ -145,22 +174,58 @@ class DenoiserTraining(L.LightningModule):
         generator = self._generator("train", *place)
         # Dropout knows no generator but the global one.
         torch.manual_seed(seed_of(self.seed, "dropout", *place))
-        x0 = self._halved(batch, generator)
-        levels = self.noise_levels.draw(len(x0), *x0.shape[-2:], generator=generator)
+        x0, told, known = self._shown(batch, generator)
+        levels = self._levels(x0, known, generator)
         sigma, weight = levels.sigma.to(x0), levels.weight.to(x0)
         eps = torch.randn(x0.shape, generator=generator).to(x0)
-        squared, nll = self.denoiser.losses(x0, sigma, eps)
-        loss = mean_of_noisy(weight * squared, sigma)
+        squared, nll = self.denoiser.losses(x0, sigma, eps, told)
+        # What is known has nothing to teach, whatever its level.
+        learnt = sigma if known is None else torch.where(known, 0.0, sigma)
+        loss = mean_of_noisy(weight * squared.where(learnt > 0, 0.0), learnt)
         self.log("train/loss", loss, prog_bar=True)
         if nll is None:
             return loss
-        nll = mean_of_noisy(weight * nll, sigma)
+        nll = mean_of_noisy(weight * nll.where(learnt > 0, 0.0), learnt)
         self.log("train/variance_nll", nll)
         return loss + self.variance_weight * nll
 
     @override
     def validation_step(self, batch: Image, batch_idx: int) -> None:
         self._log_bands("val", batch, batch_idx)
+
+    def _shown(
+        self, batch: Image, generator: Generator
+    ) -> tuple[Windows, Conditions | None, Bool[Tensor, "batch 1 rows columns"] | None]:
+        """Returns what is to be denoised, what the network is told, and which pixels are known."""
+        if self.context is None:
+            return self._halved(batch, generator), None, None
+        size = self._window(generator)
+        example = self.context.examples(batch, size, self._progress, generator)
+        return self.context.noised(example, generator), example.told, example.known
+
+    def _levels(self, x0: Image, known: Mask | None, generator: Generator) -> Levels:
+        """Returns the levels to train on; known quadrants are clean, or noised like the rest."""
+        if known is None:
+            return self.noise_levels.draw(len(x0), *x0.shape[-2:], generator=generator)
+        levels = self.noise_levels.shared(len(x0), generator)
+        chance = float(torch.rand((), generator=generator))
+        if not self.noise_levels.makes_maps or chance >= self.context.clean_share:
+            return levels
+        return Levels(torch.where(known.cpu(), 0.0, levels.sigma), levels.weight)
+
+    @property
+    def _progress(self) -> float:
+        """How much of training is done, or was when what is evaluated was saved."""
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return self._done
+        return min(1.0, self.trainer.global_step / self.trainer.estimated_stepping_batches)
+
+    @override
+    def on_train_batch_end(self, *args: Any) -> None:
+        gates = getattr(self.denoiser.network, "gates", {})
+        if gates and self.trainer.global_step % self.trainer.log_every_n_steps == 0:
+            values = {f"gate/{name}": gate.detach() for name, gate in gates.items()}
+            self.log_dict(values | {"gate/mean": torch.stack(list(values.values())).mean()})
 
     @override
     def on_validation_epoch_end(self) -> None:
@@ -169,13 +234,19 @@ class DenoiserTraining(L.LightningModule):
 
     @override
     def on_test_epoch_start(self) -> None:
+        if "place" in self.denoiser.takes:
+            raise SystemExit(
+                "error: the likelihood of patches is that of an unconditional model, but this "
+                "network must be told where a patch lies: test one with position none."
+            )
         self.likelihood_sums = LikelihoodSums(self.likelihood, self.denoiser)
 
     @override
     def test_step(self, batch: Image, batch_idx: int) -> None:
         self._log_bands("test", batch, batch_idx)
         generator = self._generator("likelihood", batch_idx, self.global_rank)
-        self.likelihood_sums.update(batch, generator)
+        size = self.denoiser.patch_size
+        self.likelihood_sums.update(batch[..., :size, :size], generator)
 
     @override
     def on_test_epoch_end(self) -> None:
@@ -188,7 +259,15 @@ class DenoiserTraining(L.LightningModule):
         noise = CanvasNoise(self.seed, batch.tolist(), device=self.device)
         size = self.denoiser.patch_size
         eps = noise.draw("start", 0, (self.denoiser.channels, size, size))
-        return to_uint8(self.predict_solver(self.denoiser, eps, noise.stream("churn")))
+        placed = "place" in self.denoiser.takes
+        told = Conditions(place=self._middle(len(batch))) if placed else None
+        alone = functools.partial(self.denoiser, context=told)
+        return to_uint8(self.predict_solver(alone, eps, noise.stream("churn")))
+
+    def _middle(self, count: int) -> Float[Tensor, "{count} 4"]:
+        """Returns the place of a patch in the middle of a view, as often as asked for."""
+        shares = [self.denoiser.patch_size / side for side in self.denoiser.told_by["view"]]
+        return torch.tensor([[-shares[0], -shares[1], *shares]]).expand(count, -1)
 
     @override
     def configure_optimizers(self) -> Any:
@@ -216,35 +295,68 @@ class DenoiserTraining(L.LightningModule):
         self, x0: Image, generator: Generator
     ) -> Float[Tensor, "batch channels cropped_height cropped_width"]:
         """Crops a share of the batches to a random half ([DC] Algorithm 6)."""
-        if torch.rand((), generator=generator) >= self.half_share:
-            return x0
-        choice = int(torch.randint(len(self.half_axes), (), generator=generator))
-        axis = {"height": 2, "width": 3}[self.half_axes[choice]]
-        half = x0.shape[axis] // 2
-        start = int(torch.randint(half + 1, (), generator=generator))
-        return x0.narrow(axis, start, half)
+        size = self._window(generator)
+        for axis, side in ((2, size[0]), (3, size[1])):
+            if side < x0.shape[axis]:
+                start = int(torch.randint(side + 1, (), generator=generator))
+                x0 = x0.narrow(axis, start, side)
+        return x0
 
-    def _log_bands(self, stage: str, x0: Image, batch_idx: int) -> None:
+    def _window(self, generator: Generator) -> tuple[int, int]:
+        """Returns height and width of a batch: a patch, or for a share of them half of one."""
+        height = width = self.denoiser.patch_size
+        if torch.rand((), generator=generator) >= self.half_share:
+            return height, width
+        choice = int(torch.randint(len(self.half_axes), (), generator=generator))
+        halves = {"height": (height // 2, width), "width": (height, width // 2)}
+        return halves[self.half_axes[choice]]
+
+    def _log_bands(self, stage: str, batch: Image, batch_idx: int) -> None:
         """Logs the loss at every validation level, with the same noise at every call."""
         generator = self._generator(stage, batch_idx, self.global_rank)
+        if self.context is None:
+            self._log_losses(stage, batch, None, generator)
+            return
+        size = (self.denoiser.patch_size,) * 2
+        windows = self._generator(stage, "windows", batch_idx, self.global_rank)
+        example = self.context.held_out.examples(batch, size, self._progress, windows)
+        self._log_losses(stage, example.x0, example.told, generator)
+        # The same windows, levels and noise, told no more than where they lie.
+        alone = Conditions(place=example.told.place, plan=example.told.plan)
+        generator = self._generator(stage, batch_idx, self.global_rank)
+        losses = self._band_losses(example.x0, alone, generator)
+        self.log(f"{stage}/loss_untold", torch.stack(losses).mean(), sync_dist=True)
+
+    def _band_losses(
+        self, x0: Image, told: Conditions | None, generator: Generator
+    ) -> list[Tensor]:
         losses = []
         for level in self.val_sigmas:
             eps = torch.randn(x0.shape, generator=generator).to(x0)
             sigma = x0.new_full((1, 1, 1, 1), level)
-            losses.append(self.denoiser.loss(x0, sigma, eps).mean())
-            self.log(f"{stage}/loss_sigma_{level:g}", losses[-1], sync_dist=True)
+            losses.append(self.denoiser.loss(x0, sigma, eps, told).mean())
+        return losses
+
+    def _log_losses(
+        self, stage: str, x0: Image, told: Conditions | None, generator: Generator
+    ) -> None:
+        losses = self._band_losses(x0, told, generator)
+        for level, loss in zip(self.val_sigmas, losses, strict=True):
+            self.log(f"{stage}/loss_sigma_{level:g}", loss, sync_dist=True)
         self.log(f"{stage}/loss", torch.stack(losses).mean(), prog_bar=True, sync_dist=True)
         if self.denoiser.takes_noise_maps:
-            self._log_maps(stage, x0, generator)
+            self._log_maps(stage, x0, told, generator)
 
-    def _log_maps(self, stage: str, x0: Image, generator: Generator) -> None:
+    def _log_maps(
+        self, stage: str, x0: Image, told: Conditions | None, generator: Generator
+    ) -> None:
         """Logs the loss on maps of each kind, and their mean."""
         losses = []
         for kind, maps in held_out_maps(self.noise_levels, *x0.shape[-2:], self.val_sigmas).items():
             errors = []
             for sigma in maps.to(x0):
                 eps = torch.randn(x0.shape, generator=generator).to(x0)
-                errors.append(mean_of_noisy(self.denoiser.loss(x0, sigma, eps), sigma))
+                errors.append(mean_of_noisy(self.denoiser.loss(x0, sigma, eps, told), sigma))
             losses.append(torch.stack(errors).mean())
             self.log(f"{stage}/loss_maps_{kind}", losses[-1], sync_dist=True)
         self.log(f"{stage}/loss_maps", torch.stack(losses).mean(), sync_dist=True)

@@ -18,6 +18,7 @@ from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas
+from strategies.context import CanvasContext
 
 __all__ = ["PatchWriter", "Previews"]
 
@@ -85,7 +86,8 @@ class Previews(Callback):
         canvas = Canvas(height=denoiser.patch_size, width=width, channels=denoiser.channels)
         noise = CanvasNoise(module.seed, range(count), device=module.device)
         with module.trainer.precision_plugin.forward_context():
-            return to_uint8(self.strategy.generate(denoiser, canvas, noise)).cpu()
+            context = CanvasContext() if denoiser.takes else None
+            return to_uint8(self.strategy.generate(denoiser, canvas, noise, context=context)).cpu()
 
 
 class PatchWriter(BasePredictionWriter):

@@ -139,7 +139,7 @@ def crops_of(module: DenoiserTraining, count: int) -> list[tuple[int, int, int, 
     patch = torch.stack([rows, columns, rows])[None]
     crops = []
 
-    def losses(x0: Tensor, sigma: Tensor, eps: Tensor) -> tuple[Tensor, None]:
+    def losses(x0: Tensor, sigma: Tensor, eps: Tensor, context: None) -> tuple[Tensor, None]:
         assert eps.shape == x0.shape
         top, left = x0[0, :2, 0, 0].int().tolist()
         height, width = x0.shape[2:]
