@@ -17,7 +17,9 @@ from benchmarks.metrics.drift import ColourDrift
 from benchmarks.metrics.features import RandomConv
 from benchmarks.metrics.frechet import FrechetDistance
 from benchmarks.metrics.kernel import KernelDistance
+from benchmarks.metrics.layout import Layout, SkyAtTop, profile_of
 from benchmarks.metrics.manifold import PrecisionRecall
+from benchmarks.metrics.palette import PaletteDistance, palette_of
 from benchmarks.metrics.repetition import Repetition
 from benchmarks.metrics.seams import SeamRatio, WrapError
 from benchmarks.records import Curve, Estimate
@@ -68,6 +70,9 @@ def metrics() -> MetricCollection:
         "correlation": Autocorrelation(longest=28, real=real.compute()["autocorrelation"], **size),
         "repetition": Repetition(network, side=12, limit=COUNT - 5, **size),
         "consistency": Consistency(first_pixels, side=12, limit=COUNT - 5),
+        "palette": PaletteDistance(palettes=palette_of(noise(COUNT, 9, 7, seed=3))),
+        "sky": SkyAtTop(),
+        "layout": Layout(profiles=profile_of(noise(COUNT, 9, 7, seed=3))),
     }
     crops = of_crops(network)
     groups = [list(crops), *([name] for name in others)]

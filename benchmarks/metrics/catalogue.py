@@ -87,6 +87,23 @@ FIGURES = {
         "Cosine similarity of the CLIP embeddings of the first and the last square of a canvas.",
         "real",
     ),
+    "palette_distance": Figure(
+        "Palette",
+        "How far the colours of a canvas are from those of its seed image, whatever their places, "
+        "black and white being 2 apart.",
+        "lower",
+    ),
+    "sky_at_top": Figure(
+        "Sky at top",
+        "How much bluer the top quarter of a canvas is than the bottom quarter.",
+        "real",
+    ),
+    "layout_correlation": Figure(
+        "Layout",
+        "Correlation of a canvas's colours from top to bottom with those of its seed image, the "
+        "mean colour of each taken off.",
+        "higher",
+    ),
 }
 
 CURVES = {

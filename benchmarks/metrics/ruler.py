@@ -5,7 +5,7 @@ import functools
 import math
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
@@ -16,7 +16,9 @@ from benchmarks.metrics.drift import ColourDrift
 from benchmarks.metrics.features import FeatureNetwork
 from benchmarks.metrics.frechet import FrechetDistance
 from benchmarks.metrics.kernel import KernelDistance
+from benchmarks.metrics.layout import Layout, SkyAtTop, profile_of
 from benchmarks.metrics.manifold import NEIGHBOURS, PrecisionRecall
+from benchmarks.metrics.palette import PaletteDistance, palette_of
 from benchmarks.metrics.repetition import Repetition
 from benchmarks.metrics.seams import SeamRatio, WrapError
 from benchmarks.records import Curve, Estimate
@@ -27,6 +29,7 @@ from strategies.canvas import Borders, Canvas
 __all__ = ["Figures", "Ruler", "drift_distance", "read_off"]
 
 Canvases = UInt8[Tensor, "samples 3 height width"]
+SeedImages = UInt8[Tensor, "seeds 3 seed_height seed_width"]
 # Real canvases for seams and curves: their bootstrap standard errors are then 0.007 of a seam ratio
 # of 1, and 4 to 5 % of the drift, on landscapes and on photographs.
 LONG_CROPS = 256
@@ -56,6 +59,11 @@ class Ruler:
         long_crops: Real crops of the canvas's size; None where no image is large enough.
         why_no_long_crops: The reason, in that case.
         clip: Embeds squares, for their consistency; None leaves it out.
+        seeds: The images that samples were conditioned on, of any size, image k for sample k; None
+            leaves out what compares canvases with them.
+
+    Raises:
+        ValueError: If there is not one seed image a sample.
     """
 
     features: FeatureNetwork
@@ -67,6 +75,14 @@ class Ruler:
     long_crops: Canvases | None
     why_no_long_crops: str | None
     clip: ClipImages | None = None
+    seeds: SeedImages | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and len(self.seeds) != self.num_samples:
+            raise ValueError(
+                f"there must be one seed image for each of {self.num_samples} samples, got "
+                f"{len(self.seeds)}."
+            )
 
     @classmethod
     def of(
@@ -80,6 +96,7 @@ class Ruler:
         strip: int,
         seed: int,
         clip: ClipImages | None = None,
+        seeds: SeedImages | None = None,
     ) -> "Ruler":
         """Takes real long crops from the data's `test` split, behind those of the reference."""
         long_crops, why = None, None
@@ -88,7 +105,9 @@ class Ruler:
             long_crops = data.crops("test", LONG_CROPS, canvas.height, canvas.width, first=first)
         except ValueError as error:
             why = str(error)
-        return cls(features, reference, canvas, num_samples, strip, seed, long_crops, why, clip)
+        return cls(
+            features, reference, canvas, num_samples, strip, seed, long_crops, why, clip, seeds
+        )
 
     def crop_metrics(self) -> MetricCollection:
         """Returns the figures of one square a canvas, which share its features."""
@@ -102,12 +121,15 @@ class Ruler:
             starts_at: Column where the strategy began.
         """
         of_crops = self._of_crops()
-        others = self._of_canvases(borders, starts_at)
+        others = self._of_canvases(borders, starts_at) | self._beside_seeds()
         groups = [list(of_crops), *([name] for name in others)]
         return MetricCollection(of_crops | others, compute_groups=groups)
 
     def real(self, borders: Borders, *, starts_at: int) -> Figures:
-        """Measures real long crops at the same places; nothing, where there are none."""
+        """Measures real long crops at the same places; nothing, where there are none.
+
+        They have no seed images, and so none of the figures that need one.
+        """
         if self.long_crops is None:
             return Figures({}, {})
         metrics = MetricCollection(self._of_canvases(borders, starts_at), compute_groups=False)
@@ -159,7 +181,26 @@ class Ruler:
             metrics["repetition"] = Repetition(self.features, **size, side=side, seed=seed)
             if self.clip is not None:
                 metrics["consistency"] = Consistency(self.clip, side=side, seed=seed)
+        if self.seeds is not None:
+            metrics["sky"] = SkyAtTop(seed=seed)
         return metrics
+
+    def _beside_seeds(self) -> dict[str, Metric]:
+        """Returns the figures that compare sample k with seed image k; none without such images."""
+        if self.seeds is None:
+            return {}
+        return {
+            "palette": PaletteDistance(palettes=self._palettes, seed=self.seed),
+            "layout": Layout(profiles=self._profiles, seed=self.seed),
+        }
+
+    @functools.cached_property
+    def _palettes(self) -> Float64[Tensor, "seeds directions quantiles"]:
+        return palette_of(self.seeds)
+
+    @functools.cached_property
+    def _profiles(self) -> Float64[Tensor, "seeds channels rows"]:
+        return profile_of(self.seeds)
 
     @functools.cached_property
     def _real_autocorrelation(self) -> Curve | None:
