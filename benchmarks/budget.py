@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.accounting import Metered
+from benchmarks.context.telling import UNTOLD, Telling
+from denoisers.conditions import Taken
 from denoisers.contract import Image, PatchDenoiser, Sigma, Variance
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
@@ -33,6 +35,7 @@ class FreeDenoiser:
         channels: Channels of the images.
         takes_noise_maps: Whether the noise level may differ from pixel to pixel.
         estimates_variance: Whether it says how far off its estimates are.
+        takes: What it may be told; all of it is as good as nothing.
     """
 
     patch_size: int
@@ -40,6 +43,7 @@ class FreeDenoiser:
     channels: int
     takes_noise_maps: bool
     estimates_variance: bool = False
+    takes: frozenset[Taken] = frozenset()
 
     @classmethod
     def like(cls, denoiser: PatchDenoiser) -> "FreeDenoiser":
@@ -48,6 +52,7 @@ class FreeDenoiser:
         return cls(
             **{name: getattr(denoiser, name) for name in names},
             estimates_variance=getattr(denoiser, "estimates_variance", False),
+            takes=getattr(denoiser, "takes", frozenset()),
         )
 
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
@@ -62,19 +67,27 @@ class FreeDenoiser:
         return self(x_t, sigma), variance.expand(len(x_t), 1, *x_t.shape[-2:])
 
 
-def dry_run(strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> Metered:
-    """Returns the meter after one canvas from nothing, without asking `denoiser` for anything.
+def dry_run(
+    strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas, telling: Telling = UNTOLD
+) -> Metered:
+    """Returns the meter after one canvas, without asking `denoiser` for anything.
+
+    Guidance and plans count, what a backbone does to encode an image does not.
 
     Raises:
         ValueError: If the strategy cannot make such a canvas with such a denoiser.
     """
     metered = Metered(FreeDenoiser.like(denoiser))
-    strategy.generate(metered, canvas, CanvasNoise(0, [0]))
+    telling.free.generate(strategy, metered, canvas, CanvasNoise(0, [0]))
     return metered
 
 
 def steps_within(
-    make: Callable[[int], Strategy], denoiser: PatchDenoiser, canvas: Canvas, budget: float
+    make: Callable[[int], Strategy],
+    denoiser: PatchDenoiser,
+    canvas: Canvas,
+    budget: float,
+    telling: Telling = UNTOLD,
 ) -> int:
     """Returns the most solver steps with which a strategy stays within a budget.
 
@@ -86,6 +99,7 @@ def steps_within(
         denoiser: What it will run on, or a `FreeDenoiser` like it; it is not called.
         canvas: What it will make.
         budget: Most pixels that may be evaluated for each pixel of the canvas.
+        telling: What it is told.
 
     Raises:
         ValueError: If the budget is not a finite number, or even the fewest steps exceed it; and if
@@ -95,7 +109,8 @@ def steps_within(
         raise ValueError(f"budget must be a finite number of pixels for each pixel, got {budget}.")
 
     def cost(steps: int) -> float:
-        return dry_run(make(steps), denoiser, canvas).pixels / (canvas.height * canvas.width)
+        pixels = dry_run(make(steps), denoiser, canvas, telling).pixels
+        return pixels / (canvas.height * canvas.width)
 
     fewest = _fewest(make)
     least, more = cost(fewest), cost(2 * fewest)

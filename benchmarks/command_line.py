@@ -234,6 +234,8 @@ def _spelt_out(token: str, presets: dict[str, Path]) -> list[str]:
             known = f"one of {', '.join(sorted(presets))}, or " if presets else ""
             raise ValueError(f"config must be {known}a YAML file, got {value!r}{hint}")
         return [f"--config={presets[value]}"]
+    if key == "context" and not value.startswith("{"):
+        return [f"--context.mode={value}"]
     if key not in SHORT_NAMES or "." in value:
         return [token]
     if value not in SHORT_NAMES[key]:

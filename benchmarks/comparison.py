@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from torchmetrics import MetricCollection
 
+from benchmarks.context.telling import Telling
 from benchmarks.cost import measured_cost
 from benchmarks.generation import Maker, canvas_batches
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
@@ -122,6 +123,7 @@ class Comparison:
             strip=self.run.denoiser.patch_size,
             seed=settings.seed,
             clip=self.run.clip,
+            seeds=None if self.run.telling.seeds is None else self.run.telling.seeds.images,
         )
         if ruler.why_no_long_crops:
             progress.console.print(
@@ -172,13 +174,15 @@ class Comparison:
         side = self.run.denoiser.patch_size
         square = Canvas(height=side, width=side, channels=self.run.canvas.channels)
         strategy = Direct(solver=self.run.plan.settings.solver)
-        made = self._made(PATCHES, strategy, square, ruler.crop_metrics(), progress)
+        telling = self.run.telling.facts
+        made = self._made(PATCHES, strategy, square, telling, ruler.crop_metrics(), progress)
         return self._row(
             PATCHES,
             made.figures,
             real=Figures({}, {}),
             ruler=ruler,
             strategy=strategy,
+            telling=telling,
             canvases=made.pictures,
         )
 
@@ -198,6 +202,7 @@ class Comparison:
                     repeats=settings.latency_repeats,
                     seed=settings.seed,
                     device=self.run.processes.device,
+                    telling=self.run.telling,
                 )
             )
             self.network_seconds += (
@@ -206,13 +211,15 @@ class Comparison:
             borders = strategy.borders(self.run.denoiser, self.run.canvas)
             starts_at = strategy.starts_at(self.run.denoiser, self.run.canvas)
             metrics = ruler.metrics(borders, starts_at=starts_at)
-            made = self._made(name, strategy, self.run.canvas, metrics, progress)
+            telling = self.run.telling
+            made = self._made(name, strategy, self.run.canvas, telling, metrics, progress)
             return self._row(
                 name,
                 made.figures,
                 real=ruler.real(borders, starts_at=starts_at),
                 ruler=ruler,
                 strategy=strategy,
+                telling=telling,
                 borders=borders,
                 cost=made.amended(cost),
                 canvases=made.pictures,
@@ -225,6 +232,7 @@ class Comparison:
         name: str,
         strategy: Strategy,
         canvas: Canvas,
+        telling: Telling,
         metrics: MetricCollection,
         progress: Progress,
     ) -> "Made":
@@ -235,7 +243,14 @@ class Comparison:
         metrics = self._placed(metrics)
         size = (canvas.height, canvas.width)
         metrics.update(torch.empty(0, 3, *size, dtype=torch.uint8), torch.empty(0).long())
-        maker = Maker(strategy, self.run.denoiser, canvas, settings.seed, self.run.processes.device)
+        maker = Maker(
+            strategy,
+            self.run.denoiser,
+            canvas,
+            settings.seed,
+            self.run.processes.device,
+            telling,
+        )
         seconds, network_seconds, error = 0.0, 0.0, None
         try:
             for batch in canvas_batches(
@@ -281,6 +296,7 @@ class Comparison:
         real: Figures,
         ruler: Ruler,
         strategy: Strategy | None = None,
+        telling: Telling | None = None,
         borders: Borders | None = None,
         cost: Cost | None = None,
         canvases: list[str],
@@ -298,7 +314,7 @@ class Comparison:
             parallel=isinstance(strategy, ParallelStrategy) if compared else None,
             border_columns=[] if borders is None else list(borders.columns),
             settings={} if strategy is None else plain(strategy),
-            fingerprint=self._fingerprint(ruler, strategy),
+            fingerprint=self._fingerprint(ruler, strategy, telling),
             figures=figures.single,
             real=real.single,
             curves=figures.curves,
@@ -308,10 +324,13 @@ class Comparison:
             budget=self.run.budgets.get(name),
         )
 
-    def _fingerprint(self, ruler: Ruler, strategy: Strategy | None) -> dict[str, Any]:
+    def _fingerprint(
+        self, ruler: Ruler, strategy: Strategy | None, telling: Telling | None
+    ) -> dict[str, Any]:
         """Returns all that figures rest on."""
         settings, features = self.run.plan.settings, self.run.features.description
         canvas, environment = self.run.canvas, self.run.results.environment
+        seeds = self.run.telling.seeds
         return {
             "features": features["name"],
             "features_sha256": features["fingerprint"],
@@ -331,6 +350,8 @@ class Comparison:
             "window_batch": settings.window_batch,
             "seed": settings.seed,
             "strategy": None if strategy is None else plain(strategy),
+            "context": None if telling is None else telling.description,
+            "seeds_sha256": None if seeds is None else seeds.sha256,
             "versions": environment["versions"],
             "device": environment["device"],
             "commit": environment["commit"],
@@ -371,6 +392,12 @@ class Comparison:
             row.strategy: folder.read_pictures(row.canvases) for row in rows if row.canvases
         }
         if pictures:
+            settings = self.run.plan.settings
+            most = min(settings.pictures, settings.num_samples)
+            shown = self.run.telling.pictured(most)
+            for name, images in shown.items():
+                folder.write_pictures(name, images)
+            pictures = shown | pictures
             borders = {row.strategy: row.border_columns for row in rows}
             sheet = folder.path / "contact_sheet.png"
             contact_sheet(pictures, sheet, borders=borders)

@@ -3,6 +3,7 @@
 import torch
 
 from benchmarks.accounting import Metered
+from benchmarks.context.telling import UNTOLD, Telling
 from benchmarks.latency.measure import Bench
 from benchmarks.latency.records import Quartiles
 from benchmarks.records import Cost, Spread
@@ -20,6 +21,7 @@ def measured_cost(
     repeats: int,
     seed: int,
     device: torch.device,
+    telling: Telling = UNTOLD,
 ) -> Cost:
     """Times one canvas alone, after one warm-up run, and counts what it asks of the network.
 
@@ -29,7 +31,7 @@ def measured_cost(
     Raises:
         FloatingPointError: If a pixel is not finite.
     """
-    bench = Bench(denoiser, device, seed)
+    bench = Bench(denoiser, device, seed, telling=telling)
     timings = [bench.run(strategy, canvas) for _ in range(1 + repeats)][1:]
     seconds = [timing.seconds for timing in timings]
     quartiles = Quartiles.of(seconds)

@@ -27,6 +27,8 @@ OF_SINGLE_FIGURES = {
     "colour_drift": ("strip",),
     "correlation_gap": ("strip",),
     "consistency": ("clip_sha256",),
+    "palette_distance": ("seeds_sha256",),
+    "layout_correlation": ("seeds_sha256",),
 }
 
 

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.utilities.memory import garbage_collection_cuda
 
 from benchmarks.accounting import Metered, synchronize
+from benchmarks.context.telling import UNTOLD, Telling
 from benchmarks.pictures import write_picture
 from benchmarks.processes import Processes
 from benchmarks.samples import Batch, SampleFiles, runs_of
@@ -32,6 +33,7 @@ class Maker:
         canvas: Their size.
         seed: The run's seed.
         device: Where they are made.
+        telling: What they are told.
     """
 
     strategy: Strategy
@@ -39,6 +41,7 @@ class Maker:
     canvas: Canvas
     seed: int
     device: torch.device
+    telling: Telling = UNTOLD
 
     @torch.no_grad()
     def __call__(self, indices: range) -> Batch:
@@ -50,7 +53,7 @@ class Maker:
         noise = CanvasNoise(self.seed, indices, device=self.device)
         self.denoiser.reset()
         begun = time.perf_counter()
-        image = self.strategy.generate(self.denoiser, self.canvas, noise)
+        image = self.telling.generate(self.strategy, self.denoiser, self.canvas, noise)
         synchronize(image.device)
         seconds = time.perf_counter() - begun
         if not image.isfinite().all():

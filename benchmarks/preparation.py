@@ -12,6 +12,8 @@ import torch
 from benchmarks.accounting import Metered
 from benchmarks.budget import steps_within
 from benchmarks.command_line import Plan
+from benchmarks.context.choice import telling_of
+from benchmarks.context.telling import UNTOLD, Telling
 from benchmarks.environment import (
     autocast_dtype,
     describe_environment,
@@ -48,6 +50,7 @@ class Prepared:
         processes: Who shares the work.
         denoiser: The shared denoiser, under the meter.
         canvas: What every strategy makes.
+        telling: What it is told.
         features: The network behind FID+.
         clip: Embeds squares for their consistency, if that is asked for.
         folder: Where everything goes.
@@ -61,6 +64,7 @@ class Prepared:
     processes: Processes
     denoiser: Metered
     canvas: Canvas
+    telling: Telling
     features: FeatureNetwork
     clip: ClipImages | None
     folder: RunFolder
@@ -80,10 +84,20 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     device = resolve_device(settings.device)
     denoiser = load_denoiser(settings.denoiser)
     canvas = canvas_of(denoiser, plan)
-    strategies, budgets = within_budgets(plan, denoiser, canvas)
+    telling = telling_of(
+        settings.context,
+        denoiser,
+        canvas,
+        settings.data,
+        # Behind the real canvases, so that those say how near a scene comes by chance.
+        first=settings.num_reference + settings.num_samples,
+        count=settings.num_samples,
+    )
+    strategies, budgets = within_budgets(plan, denoiser, canvas, telling)
     for name, strategy in strategies.items():
         try:
             strategy.borders(denoiser, canvas)
+            telling.refuse_misfits(strategy, denoiser, canvas)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     side = min(canvas.height, canvas.width)
@@ -112,7 +126,9 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     )
     if processes.device.type == "cuda":
         clip = build_clip(plan, processes.device)
-    fresh = fresh_results(plan, arguments, processes, features, canvas, denoiser.patch_size)
+    fresh = fresh_results(
+        plan, arguments, processes, features, canvas, denoiser.patch_size, telling
+    )
     folder, results = processes.once(
         lambda: locked_folder(fresh, settings.results, set(strategies))
     )
@@ -125,6 +141,7 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
         processes,
         Metered(tuned(denoiser.to(processes.device), plan, memory_of(plan, processes.device))),
         canvas,
+        telling.to(processes.device),
         features,
         clip,
         folder,
@@ -141,7 +158,7 @@ def locked_folder(fresh: Results, root: Path, strategies: set[str]) -> tuple[Run
 
 
 def within_budgets(
-    plan: Plan, denoiser: EDMPrecond, canvas: Canvas
+    plan: Plan, denoiser: EDMPrecond, canvas: Canvas, telling: Telling = UNTOLD
 ) -> tuple[dict[str, Strategy], dict[str, float]]:
     """Returns the strategies by the names of their rows, and the budgets of those that have one.
 
@@ -160,7 +177,7 @@ def within_budgets(
             return dataclasses.replace(strategy, solver=solver)
 
         try:
-            steps = steps_within(stepped, denoiser, canvas, budget)
+            steps = steps_within(stepped, denoiser, canvas, budget, telling)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         strategies[f"{name}@{budget:g}"] = stepped(steps)
@@ -219,8 +236,11 @@ def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None
 
 
 def tuned(denoiser: EDMPrecond, plan: Plan, memory: Memory) -> PatchDenoiser:
-    """Sets the precision, compiles and sizes the calls, as asked for."""
+    """Sets precision and gates, compiles and sizes the calls, as asked for."""
     denoiser.autocast_dtype = autocast_dtype(plan.settings.precision)
+    if plan.settings.context.gate is not None:
+        for gate in denoiser.network.gates.values():
+            gate.fill_(plan.settings.context.gate)
     if plan.settings.compile:
         denoiser.network.compile()
     return with_batch(denoiser, plan.settings.window_batch, memory)
@@ -233,6 +253,7 @@ def fresh_results(
     features: FeatureNetwork,
     canvas: Canvas,
     strip: int,
+    telling: Telling = UNTOLD,
 ) -> Results:
     """Returns the record of a run that has not begun."""
     settings = plan.settings
@@ -241,7 +262,7 @@ def fresh_results(
         name=settings.name or f"{data}-{settings.strategy.replace(',', '-')}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", "-m", "benchmarks.run", *arguments]),
-        settings=plan.record,
+        settings=plan.record | {"told": telling.description},
         environment=describe_environment(processes.device)
         | {"sources": sha256_of_sources(map(type, plan.strategies.values()))},
         denoiser=describe_checkpoint(settings.denoiser),

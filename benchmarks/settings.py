@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.context.settings import ContextSettings
 from benchmarks.environment import Precision
 from benchmarks.loggers import LoggerName
 from benchmarks.window_batch import WindowBatch
@@ -14,6 +15,7 @@ from sampling.solvers import Heun, Solver
 __all__ = ["DEFAULT_SOLVER", "CanvasSize", "Settings"]
 
 DEFAULT_SOLVER = Heun(num_steps=18, churn=18.0)
+DEFAULT_CONTEXT = ContextSettings()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,8 @@ class Settings:
         data: Real images to compare with: `landscapes` (procedural), `photos` with
             data.root=FOLDER, or the dotted path of a class of your own.
         canvas: Size of the canvases, in pixels.
+        context: What the denoiser is told; `context=seed_image` is short for
+            context.mode=seed_image.
         num_samples: Canvases of each strategy; 500 or more for figures worth quoting.
         num_reference: Real crops that FID+ compares with.
         batch_size: Canvases generated at a time, in each process; halved when memory runs out.
@@ -85,6 +89,7 @@ class Settings:
     denoiser: Path = Path("checkpoints/landscapes.safetensors")
     data: PatchData = dataclasses.field(default_factory=Landscapes)
     canvas: CanvasSize = CanvasSize()
+    context: ContextSettings = DEFAULT_CONTEXT
     num_samples: int = 64
     num_reference: int = 2000
     batch_size: int = 16

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
 
 from denoisers.contract import Image, Mask
 
-__all__ = ["coarse_guide", "filled", "guide_from_plan", "pooled"]
+__all__ = ["blurred", "coarse_guide", "filled", "guide_from_plan", "pooled"]
 
 Share = Float[Tensor, "batch 1 height width"]
 Cells = Float[Tensor, "batch channels rows columns"]
@@ -70,6 +71,15 @@ def guide_from_plan(
             f"{covered[0]} x {covered[1]} px."
         )
     return _enlarged(plan, scale, size, wraps)
+
+
+def blurred(image: Image, blur: float) -> Image:
+    """Returns the image under a Gaussian of `blur` px; beyond its edge it is mirrored."""
+    # A mirror holds no more than the image, less one line.
+    sides = [2 * min(int(3 * blur + 0.5), length - 1) + 1 for length in image.shape[-2:]]
+    # One axis after the other: the library's kernel for both at once costs their product.
+    down = gaussian_blur(image, [1, sides[0]], [blur, blur])
+    return gaussian_blur(down, [sides[1], 1], [blur, blur])
 
 
 def filled(image: Image, mask: Mask) -> Image:

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 from torch import Generator
-from torchvision.transforms.functional import gaussian_blur
 from typing_extensions import override
 
 from denoisers.contract import Image, Mask
-from denoisers.guide import Share, coarse_guide, guide_from_plan, pooled
+from denoisers.guide import Share, blurred, coarse_guide, guide_from_plan, pooled
 
 __all__ = ["FadingGuide", "Guide", "PlanGuide"]
 
@@ -139,10 +138,3 @@ class FadingGuide(Guide):
     @override
     def description(self) -> dict[str, Any]:
         return {"guide": "blur", "first": self.first, "last": self.last}
-
-
-def blurred(image: Image, blur: float) -> Image:
-    """Returns the image under a Gaussian of `blur` px; beyond its edge it is mirrored."""
-    # A mirror holds no more than the image, less one line.
-    sides = [2 * min(int(3 * blur + 0.5), length - 1) + 1 for length in image.shape[-2:]]
-    return gaussian_blur(image, [sides[1], sides[0]], [blur, blur])

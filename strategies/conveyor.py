@@ -160,6 +160,11 @@ class Conveyor:
         Raises:
             ValueError: If the denoiser cannot take such windows, or they have no room.
         """
+        if "place" in getattr(denoiser, "takes", ()):
+            raise ValueError(
+                "an endless strip has no places, but this denoiser must be told where its windows "
+                "lie: take one trained with position none."
+            )
         if not denoiser.takes_noise_maps:
             raise ValueError(
                 "a conveyor gives every block a noise level of its own, but this denoiser was "

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
 
-from denoisers.guide import coarse_guide, filled, guide_from_plan, pooled
+from denoisers.guide import blurred, coarse_guide, filled, guide_from_plan, pooled
 
 # Sums of some ten numbers of order 1, in float64.
 ROUNDING = {"rtol": 1e-12, "atol": 1e-12}
@@ -163,3 +164,12 @@ def test_over_an_edge_that_wraps_the_first_cell_follows_the_last():
         guide, _ = coarse_guide(image, mask, scale, wraps=wraps)
         own = guide_from_plan(F.avg_pool2d(image, scale), scale, size, wraps=wraps)
         torch.testing.assert_close(guide, own, **ROUNDING)
+
+
+def test_one_axis_after_the_other_is_the_blur_of_both():
+    image = torch.randn(2, 3, 12, 20, generator=torch.Generator().manual_seed(0))
+    both = gaussian_blur(image, [13, 13], [2.0, 2.0])  # width first, three deviations either way
+    # Sums of 169 float32 products of order 1.
+    torch.testing.assert_close(blurred(image, 2.0), both, atol=1e-5, rtol=0)
+    # A kernel ends where a mirror does, whatever the blur; a constant stays one.
+    torch.testing.assert_close(blurred(torch.ones(1, 3, 12, 20), 50.0), torch.ones(1, 3, 12, 20))

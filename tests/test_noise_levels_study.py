@@ -13,7 +13,7 @@ from studies.noise_levels.training import SAMPLERS, Training
 
 def training(folder, sampler: str = "controlled", **changes) -> Training:
     settings = {"data": (), "steps": 7, "seed": 3}
-    return Training(sampler=sampler, folder=folder, **(settings | changes))
+    return Training(name=sampler, folder=folder, **(settings | changes))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

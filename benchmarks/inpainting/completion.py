@@ -14,6 +14,7 @@ from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of
 from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
+from strategies.context import CanvasContext
 
 __all__ = ["Completed", "Completer", "Pictures", "as_known"]
 
@@ -84,7 +85,10 @@ class Completer:
             part = slice(indices.start, indices.stop)
             noise = CanvasNoise(seed, indices, device=self.device)
             given = as_known(photographs[part], known[part], self.device)
-            image = strategy.generate(self.denoiser, self.canvas, noise, known=given)
+            context = CanvasContext() if getattr(self.denoiser, "takes", ()) else None
+            image = strategy.generate(
+                self.denoiser, self.canvas, noise, known=given, context=context
+            )
             if not image.isfinite().all():
                 raise FloatingPointError(
                     f"{type(strategy).__name__} made pixels that are not finite; try "

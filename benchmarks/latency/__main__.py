@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from benchmarks.accounting import Metered
 from benchmarks.command_line import Command
+from benchmarks.context.telling import SEEDLESS, UNTOLD
 from benchmarks.entry import carried_out
 from benchmarks.environment import autocast_dtype, describe_environment, resolve_device
 from benchmarks.latency.folder import PICTURE, folder_for, hashes, remaining
@@ -80,7 +81,8 @@ class Run:
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
         if settings.compile:
             denoiser.network.compile()
-        bench = Bench(Metered(denoiser), device, settings.seed)
+        telling = SEEDLESS if denoiser.takes else UNTOLD
+        bench = Bench(Metered(denoiser), device, settings.seed, telling=telling)
         return cls(settings, plan, bench, folder, results)
 
     def execute(self, console: Console) -> int:

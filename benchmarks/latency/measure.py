@@ -14,6 +14,7 @@ from benchmarks.accounting import (
     reset_peak_memory,
     synchronize,
 )
+from benchmarks.context.telling import UNTOLD, Telling
 from benchmarks.latency.records import Batch, Floor, Point
 from benchmarks.window_batch import out_of_memory
 from denoisers.contract import PatchDenoiser
@@ -58,12 +59,14 @@ class Bench:
         device: Where it runs.
         seed: Seeds the noise, the same for every run.
         clock: Tells the time, in seconds.
+        telling: What canvases are told.
     """
 
     denoiser: Metered
     device: torch.device
     seed: int = 0
     clock: Clock = time.perf_counter
+    telling: Telling = UNTOLD
 
     @torch.no_grad()
     def run(self, strategy: Strategy, canvas: Canvas) -> Timing:
@@ -78,7 +81,7 @@ class Bench:
         synchronize(self.device)
         begun = self.clock()
         noise = CanvasNoise(self.seed, [0], device=self.device)
-        image = strategy.generate(self.denoiser, canvas, noise)
+        image = self.telling.generate(strategy, self.denoiser, canvas, noise)
         synchronize(self.device)
         seconds = self.clock() - begun
         if not image.isfinite().all():

@@ -1,6 +1,5 @@
 """`python -m studies.noise_levels`: one network, one budget, every sampler of training levels."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Literal
@@ -8,9 +7,10 @@ from typing import Literal
 from jsonargparse import auto_cli
 
 from benchmarks.atomic import whole
-from benchmarks.records import write_json
-from studies.noise_levels.table import finished, line_of, markdown
-from studies.noise_levels.training import SAMPLERS, Training, code_hash, run
+from studies.harness import measured
+from studies.noise_levels.table import line_of, markdown
+from studies.noise_levels.training import SAMPLERS, Training, study_hash
+from studies.training import differs
 
 __all__ = ["study"]
 
@@ -48,15 +48,14 @@ def study(
         return 2
     root = None if root is None else root.resolve()
     folder = folder.resolve() / f"{data}-{steps}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    other = differs(folder / "settings.json", {"root": str(root), "code": code_hash()})
+    other = differs(folder / "settings.json", {"root": str(root), "code": study_hash()})
     if other:
         print(f"error: {folder} holds a study of {other}: give another folder.")
         return 2
     lines = []
     for sampler in samplers:
         training = Training(
-            sampler=sampler,
+            name=sampler,
             data=_training_data(data, root),
             steps=steps,
             seed=seed,
@@ -66,28 +65,24 @@ def study(
         name = f"{sampler}-{num_samples}-{num_steps}"
         try:
             training.carry_out()
-            if finished(folder, name, strategies) is None:
-                run(
-                    "benchmarks.run",
-                    f"strategy={','.join(strategies)}",
-                    f"denoiser={training.denoiser}",
-                    f"num_samples={num_samples}",
-                    "solver=heun",
-                    f"solver.num_steps={num_steps}",
-                    f"solver.churn={num_steps}",
-                    f"seed={seed}",
-                    "precision=bf16",
-                    f"results={folder}",
-                    f"name={name}",
-                    *_measured_data(data, root),
-                )
+            run = measured(
+                folder,
+                name,
+                strategies,
+                f"denoiser={training.denoiser}",
+                f"num_samples={num_samples}",
+                "solver=heun",
+                f"solver.num_steps={num_steps}",
+                f"solver.churn={num_steps}",
+                f"seed={seed}",
+                "precision=bf16",
+                *_measured_data(data, root),
+            )
             losses = training.losses()
         except (RuntimeError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        results = finished(folder, name, strategies)
-        assert results is not None, "the harness has ended well without a row for every strategy"
-        lines.append(line_of(sampler, losses, results))
+        lines.append(line_of(sampler, losses, run.results))
         caption = (
             f"{data}, {steps} steps of 64 patches, N = {num_samples} canvases, {num_steps} steps "
             f"of Heun's method, seed {seed}"
@@ -96,15 +91,6 @@ def study(
             part.write_text(markdown(lines, caption))
     print((folder / "table.md").read_text())
     return 0
-
-
-def differs(path: Path, settings: dict[str, str]) -> str:
-    """Returns what of a study that was begun is not as now; keeps the settings of a new one."""
-    if not path.is_file():
-        write_json(path, settings)
-        return ""
-    begun = json.loads(path.read_text())
-    return ", ".join(f"another {name}" for name in settings if begun.get(name) != settings[name])
 
 
 def _training_data(data: str, root: Path | None) -> tuple[str, ...]:

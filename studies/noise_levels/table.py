@@ -1,11 +1,10 @@
 """The study's figures: read from what training and the harness left, and set in a table."""
 
 import dataclasses
-from pathlib import Path
 
 from benchmarks.records import Estimate, Results
 
-__all__ = ["Line", "finished", "markdown"]
+__all__ = ["Line", "line_of", "markdown"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +25,6 @@ class Line:
     patches: Estimate
     naive: Estimate
     async_patch: Estimate | None
-
-
-def finished(folder: Path, name: str, strategies: list[str]) -> Results | None:
-    """Returns the newest run of that name that has a row for every strategy; None if none has."""
-    for path in sorted(folder.glob(f"*-{name}/results.json"), reverse=True):
-        found = Results.read(path)
-        if found.patches and {row.strategy for row in found.rows} >= set(strategies):
-            return found
-    return None
 
 
 def line_of(sampler: str, losses: dict[str, float], results: Results) -> Line:

@@ -1,0 +1,1 @@
+"""The five-way ablation of Trio Diffusion: trained, sampled, tabulated."""

@@ -1,0 +1,252 @@
+"""`python -m studies.context`: the ablation of Trio Diffusion, trained, sampled and tabulated."""
+
+import json
+import sys
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from backbones.stand_ins import save_clip, save_dino
+from benchmarks.atomic import whole
+from datamodules.landscapes import Landscapes
+from datamodules.patches import PatchData
+from datamodules.photos import Photos
+from denoisers.checkpoint import load_denoiser
+from denoisers.precond import EDMPrecond
+from sampling.solvers import Heun
+from strategies.canvas import Canvas
+from strategies.diffcollage import DiffCollage
+from studies.context.completion import completion_error
+from studies.context.configurations import CONFIGURATIONS, Scale, Training, study_hash
+from studies.context.responses import response
+from studies.context.table import STRATEGIES, Line, markdown, plain_line
+from studies.harness import measured
+from studies.training import differs
+
+__all__ = ["study"]
+
+STAND_INS = {"clip": save_clip, "dino": save_dino}
+
+
+def study(
+    configurations: tuple[str, ...] = tuple(CONFIGURATIONS),
+    scale: Scale = "small",
+    root: Path | None = None,
+    clip: str | None = None,
+    dino: str | None = None,
+    steps: int = 1000,
+    views: tuple[int, int] = (300, 1000),
+    num_samples: int = 64,
+    num_reference: int = 1000,
+    num_steps: int = 18,
+    completions: int = 128,
+    guidance: float = 1.0,
+    canvas_width: int = 192,
+    prompts: tuple[str, ...] = ("blue", "red", "cat"),
+    seed: int = 0,
+    folder: Path = Path("results/context"),
+) -> int:
+    """Trains every configuration, samples from it, measures it, and writes one table.
+
+    What is finished is kept: the same command goes on where it stopped.
+
+    Args:
+        configurations: Which configurations.
+        scale: `small` trains 0.9 M parameters on scenes of 64 x 192 px, minutes each on a CPU
+            core; `full` is the size of Trio Diffusion and needs GPUs and photographs.
+        root: Folder of photographs; None for procedural landscapes.
+        clip: Weights of CLIP ViT-B/32: a folder, or a name on the hub. None for a small random
+            stand-in of the same class.
+        dino: Weights of DINOv2 ViT-B/14, likewise.
+        steps: Optimizer steps of each training, of 64 windows each.
+        views: Views in training, and of the configurations with more data.
+        num_samples: Canvases of each strategy.
+        num_reference: Real crops that FID+ compares with.
+        num_steps: Steps of Heun's method, with as much churn.
+        completions: Blocks that are completed, of training and of unseen views each.
+        guidance: Scale of classifier-free guidance of the canvases.
+        canvas_width: Width of the canvases, in pixels; their height is that of a view.
+        prompts: Words whose responses are compared, at least two.
+        seed: Seeds weights and noise.
+        folder: Where everything goes, in a folder for the data.
+    """
+    refusal = _refusal(configurations, scale, root, prompts)
+    if refusal:
+        print(f"error: {refusal}", file=sys.stderr)
+        return 2
+    root = None if root is None else root.resolve()
+    data = "landscapes" if root is None else "photos"
+    folder = folder.resolve() / f"{data}-{scale}-{steps}-{seed}"
+    settings = {
+        "root": str(root),
+        "clip": str(clip),
+        "dino": str(dino),
+        "views": str(tuple(views)),
+        "code": study_hash(scale),
+    }
+    other = differs(folder / "settings.json", settings)
+    if other:
+        print(f"error: {folder} holds a study of {other}: give another folder.", file=sys.stderr)
+        return 2
+    weights = {"clip": clip, "dino": dino}
+    for name, save in STAND_INS.items():
+        if weights[name] is None:
+            weights[name] = str(folder / f"stand_in_{name}")
+            if not Path(weights[name]).is_dir():
+                save(weights[name])
+    lines = []
+    for name in configurations:
+        training = Training(
+            name=name,
+            steps=steps,
+            seed=seed,
+            folder=folder,
+            scale=scale,
+            views=tuple(views),
+            weights=weights,
+            data=_training_flags(root),
+        )
+        try:
+            training.carry_out()
+            line = _line(
+                training,
+                _data(root),
+                [] if root is None else ["data=photos", f"data.root={root}"],
+                num_samples=num_samples,
+                num_reference=num_reference,
+                num_steps=num_steps,
+                completions=completions,
+                guidance=guidance,
+                canvas_width=canvas_width,
+                prompts=tuple(prompts),
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            print(f"error: {name}: {error}", file=sys.stderr)
+            return 1
+        lines.append(line)
+        caption = (
+            f"{data}, {steps} steps of 64 windows, N = {num_samples} canvases, {num_steps} steps "
+            f"of Heun's method, guidance {guidance:g}, {completions} completions, seed {seed}; "
+            f"CLIP: {clip or 'random stand-in'}, DINOv2: {dino or 'random stand-in'}"
+        )
+        with whole(folder / "table.md") as part:
+            part.write_text(markdown(lines, caption))
+        with whole(folder / "table.json") as part:
+            part.write_text(json.dumps([plain_line(one) for one in lines], indent=2) + "\n")
+    print((folder / "table.md").read_text())
+    return 0
+
+
+def _refusal(
+    configurations: tuple[str, ...], scale: Scale, root: Path | None, prompts: tuple[str, ...]
+) -> str:
+    """Returns why a study cannot begin; nothing if it can."""
+    unknown = sorted(set(configurations) - set(CONFIGURATIONS))
+    if unknown or not configurations:
+        return f"configurations must be among {', '.join(CONFIGURATIONS)}, got {configurations}."
+    if root is not None and not root.is_dir():
+        return f"root must be a folder of photographs, got {root}."
+    if scale == "full" and root is None:
+        return "scale=full needs photographs: give their folder as root."
+    if len(prompts) < 2:
+        return f"prompts must be at least two, to be compared, got {prompts}."
+    return ""
+
+
+def _line(
+    training: Training,
+    data: PatchData,
+    data_flags: list[str],
+    *,
+    num_samples: int,
+    num_reference: int,
+    num_steps: int,
+    completions: int,
+    guidance: float,
+    canvas_width: int,
+    prompts: tuple[str, ...],
+) -> Line:
+    """Samples and measures one trained configuration."""
+    denoiser = load_denoiser(training.denoiser)
+    view, backbone = tuple(denoiser.told_by["view"]), training.backbone
+    name = f"{training.name}-{num_samples}-{num_steps}-{guidance:g}-{canvas_width}"
+    found = measured(
+        training.folder,
+        name,
+        STRATEGIES,
+        "lshape_repaint.jump_n_sample=1",
+        f"denoiser={training.denoiser}",
+        f"canvas.height={view[0]}",
+        f"canvas.width={canvas_width}",
+        f"num_samples={num_samples}",
+        f"num_reference={num_reference}",
+        "solver=heun",
+        f"solver.num_steps={num_steps}",
+        f"solver.churn={num_steps}",
+        f"seed={training.seed}",
+        f"context={'seedless' if backbone is None else 'seed_image'}",
+        *([] if backbone is None else [f"context.guidance={guidance}"]),
+        *data_flags,
+    )
+    solver = Heun(num_steps=num_steps)
+    errors = {
+        split: completion_error(
+            denoiser,
+            backbone,
+            data,
+            split,
+            view=view,
+            count=completions,
+            solver=solver,
+            seed=training.seed,
+        )
+        for split in ("train", "test")
+    }
+    losses = training.losses()
+    return Line(
+        name=training.name,
+        loss=losses["val/loss"],
+        loss_untold=losses["val/loss_untold"],
+        gates={block: gate.item() for block, gate in denoiser.network.gates.items()},
+        figures={row.strategy: row.figures for row in found.results.rows},
+        completion=errors,
+        responses=_responses(training, denoiser, data, prompts, solver),
+    )
+
+
+def _responses(
+    training: Training,
+    denoiser: EDMPrecond,
+    data: PatchData,
+    prompts: tuple[str, ...],
+    solver: Heun,
+) -> dict[str, float]:
+    """Returns how far canvases move with other images, and with other words."""
+    backbone = training.backbone
+    if backbone is None:
+        return {}
+    height, width = denoiser.told_by["view"]
+    images = data.crops("test", len(prompts), height, width).float() / 127.5 - 1
+    tokens = {"images": backbone(images)}
+    if backbone.has_text:
+        tokens["words"] = backbone.text(prompts)
+    canvas = Canvas(height=height, width=width)
+    strategy = DiffCollage(solver=solver)
+    return {
+        kind: response(strategy, denoiser, canvas, rows, seed=training.seed)
+        for kind, rows in tokens.items()
+    }
+
+
+def _data(root: Path | None) -> PatchData:
+    return Landscapes() if root is None else Photos(root)
+
+
+def _training_flags(root: Path | None) -> tuple[str, ...]:
+    if root is None:
+        return ()
+    return ("--data=datamodules.photos.Photos", f"--data.root={root}")
+
+
+if __name__ == "__main__":
+    sys.exit(auto_cli(study))

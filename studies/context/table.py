@@ -1,0 +1,89 @@
+"""The ablation's figures, as a table and as JSON."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.records import Estimate
+from studies.context.completion import Completion
+from studies.harness import table
+
+__all__ = ["Line", "markdown", "plain_line"]
+
+STRATEGIES = ("lshape_repaint", "diffcollage")
+# Figures of a strategy's row in the harness's table, with the heads of their columns.
+FIGURES = {
+    "fid_plus": "FID+",
+    "seam_ratio": "seams",
+    "palette_distance": "palette",
+    "sky_at_top": "sky at top",
+    "layout_correlation": "layout",
+    "correlation_gap": "autocorrelation",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """What one configuration became.
+
+    Args:
+        name: Of the configuration.
+        loss: Validation loss, everything told.
+        loss_untold: The same with no more told than where windows lie.
+        gates: Of the attention to tokens, by block; none without a backbone.
+        figures: Of each strategy, by the harness's names.
+        completion: Errors on views of training and on unseen ones.
+        responses: How far canvases move with the tokens of other images, and of other words.
+    """
+
+    name: str
+    loss: float
+    loss_untold: float
+    gates: Mapping[str, float]
+    figures: Mapping[str, Mapping[str, Estimate]]
+    completion: Mapping[str, Completion]
+    responses: Mapping[str, float]
+
+
+def markdown(lines: list[Line], caption: str) -> str:
+    """Returns the tables, the caption above them."""
+    parts = [caption]
+    for strategy in STRATEGIES:
+        head = ["configuration", *FIGURES.values()]
+        rows = [[f"`{line.name}`", *_figures(line.figures[strategy])] for line in lines]
+        parts += ["", f"`{strategy}`:", "", *table(head, rows)]
+    head = [
+        "configuration",
+        "loss",
+        "untold",
+        "mean gate",
+        "completion, training",
+        "completion, unseen",
+        "response to images",
+        "response to words",
+    ]
+    rows = [[f"`{line.name}`", *_of_network(line)] for line in lines]
+    return "\n".join([*parts, "", "The networks:", "", *table(head, rows), ""])
+
+
+def plain_line(line: Line) -> dict[str, Any]:
+    """Returns a line as plain values."""
+    return dataclasses.asdict(line)
+
+
+def _figures(figures: Mapping[str, Estimate]) -> list[str]:
+    return [
+        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ""
+        for one in map(figures.get, FIGURES)
+    ]
+
+
+def _of_network(line: Line) -> list[str]:
+    gates = list(line.gates.values())
+    errors = [f"{line.completion[split].pixels:.4f}" for split in ("train", "test")]
+    moved = [
+        f"{line.responses[kind]:.4f}" if kind in line.responses else ""
+        for kind in ("images", "words")
+    ]
+    mean_gate = f"{sum(gates) / len(gates):.3f}" if gates else ""
+    return [f"{line.loss:.4f}", f"{line.loss_untold:.4f}", mean_gate, *errors, *moved]

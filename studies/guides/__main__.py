@@ -1,0 +1,160 @@
+"""`python -m studies.guides`: one denoiser, told of the whole in every way, at equal cost."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from jsonargparse import auto_cli
+from torch import Tensor
+
+from benchmarks.atomic import whole
+from benchmarks.records import Estimate
+from benchmarks.report.contact_sheet import contact_sheet
+from studies.harness import Run, measured, table
+from studies.training import ROOT
+
+__all__ = ["WAYS", "study"]
+
+# What is told, by a short name: settings of the harness. All are measured against the same seed
+# images, also where nothing is seen of them: that is chance.
+WAYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "seedless": ("context=seedless",),
+        "seed image": ("context=seed_image",),
+        "seed image, w = 2": ("context=seed_image", "context.guidance=2"),
+        "seed image, gates at 0": ("context=seed_image", "context.gate=0"),
+        "autoregressive": ("context=autoregressive",),
+        "canvas guide": ("context=seedless", "context.guide=canvas"),
+        "plan": ("context=seedless", "context.guide=plan"),
+        "seed image and plan": ("context=seed_image", "context.guide=plan"),
+        "seed image's guide": ("context=seedless", "context.guide=image"),
+        "mismatched": ("context=mismatched", "context.guide=image"),
+    }
+)
+# A parallel strategy sees nothing of a canvas before it is done: it is told there what is given.
+GROWING = ("autoregressive", "canvas guide")
+PARALLEL = ("naive", "direct", "multidiffusion", "diffcollage")
+FIGURES = {
+    "fid_plus": "FID+",
+    "palette_distance": "palette",
+    "layout_correlation": "layout",
+    "colour_drift": "colour drift",
+    "correlation_gap": "autocorrelation gap",
+    "seam_ratio": "seams",
+}
+
+
+def study(
+    denoiser: Path = ROOT / "checkpoints" / "landscapes_context.safetensors",
+    strategies: tuple[str, ...] = ("diffcollage", "lshape_repaint"),
+    ways: tuple[str, ...] = tuple(WAYS),
+    budget: float = 64.0,
+    num_samples: int = 64,
+    num_reference: int = 2000,
+    seed: int = 0,
+    settings: tuple[str, ...] = (),
+    folder: Path = Path("results/guides"),
+) -> int:
+    """Makes canvases in every way, measures them, and writes one table for each strategy.
+
+    What is finished is kept: the same command goes on where it stopped.
+
+    Args:
+        denoiser: A denoiser trained with tokens, plans and guides.
+        strategies: What makes the canvases.
+        ways: What is told.
+        budget: Pixels that the network may evaluate for each pixel of a canvas, those of a plan
+            and of guidance included.
+        num_samples: Canvases of each.
+        num_reference: Real crops that FID+ compares with.
+        seed: Seeds the noise.
+        settings: More settings of `benchmarks.run`, such as lshape_repaint.jump_n_sample=1.
+        folder: Where everything goes.
+    """
+    unknown = sorted(set(ways) - set(WAYS))
+    if unknown or not ways or not strategies:
+        print(f"error: ways must be among {', '.join(WAYS)}, got {ways}.", file=sys.stderr)
+        return 2
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Run] = {}
+    for way in ways:
+        growing = [one for one in strategies if not (way in GROWING and one in PARALLEL)]
+        if not growing:
+            continue
+        name = f"{denoiser.stem}-{way.replace(' ', '_').replace(',', '')}-{budget:g}-{num_samples}"
+        absent = set(strategies) - set(growing)
+        own = [one for one in settings if one.partition(".")[0] not in absent]
+        try:
+            found[way] = measured(
+                folder,
+                f"{name}-{seed}",
+                growing,
+                f"denoiser={denoiser}",
+                f"budgets=[{budget}]",
+                f"num_samples={num_samples}",
+                f"num_reference={num_reference}",
+                f"seed={seed}",
+                "patches=false",
+                *WAYS[way],
+                *own,
+            )
+        except RuntimeError as error:
+            print(f"error: {way}: {error}", file=sys.stderr)
+            return 1
+        caption = (
+            f"{denoiser.stem}, N = {num_samples}, {budget:g} pixels evaluated for each pixel, "
+            f"seed {seed}"
+        )
+        with whole(folder / "table.md") as part:
+            part.write_text(markdown(found, strategies, caption))
+        for strategy in strategies:
+            rows = pictured(found, strategy)
+            if rows:
+                contact_sheet(rows, folder / f"{strategy}.png")
+    print((folder / "table.md").read_text())
+    return 0
+
+
+def pictured(found: Mapping[str, Run], strategy: str) -> dict[str, Tensor]:
+    """Returns what a strategy made in every way, below what it was shown."""
+    shown = {
+        name: images
+        for run in found.values()
+        for name in ("seed images", "guide images")
+        if (images := run.pictures(name)) is not None
+    }
+    made = {
+        way: images
+        for way, run in found.items()
+        if (images := run.pictures(f"{strategy}@*")) is not None
+    }
+    return shown | made if made else {}
+
+
+def markdown(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str) -> str:
+    """Returns one table for each strategy, the caption above them."""
+    parts = [caption]
+    real = next(iter(found.values())).results.real
+    for strategy in strategies:
+        rows = [
+            [way, *_figures(row.figures), f"{row.settings['solver']['num_steps']}"]
+            for way, run in found.items()
+            for row in run.results.rows
+            if row.strategy.partition("@")[0] == strategy
+        ]
+        rows.append(["other real panoramas", *_figures(real.figures if real else {}), ""])
+        parts += ["", f"`{strategy}`:", "", *table(["told", *FIGURES.values(), "steps"], rows)]
+    return "\n".join([*parts, ""])
+
+
+def _figures(figures: Mapping[str, Estimate]) -> list[str]:
+    return [
+        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ""
+        for one in map(figures.get, FIGURES)
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(auto_cli(study))

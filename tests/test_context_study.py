@@ -1,0 +1,172 @@
+"""The ablation must train what it says, complete blocks where they lie, and measure responses."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from backbones.stand_ins import save_clip, save_dino
+from benchmarks.records import Estimate
+from datamodules.landscapes import Landscapes
+from denoisers.precond import EDMPrecond
+from denoisers.unet import UNet
+from lightning_modules.__main__ import main
+from sampling.solvers import Heun
+from strategies.canvas import Canvas
+from strategies.direct import Direct
+from studies.context.__main__ import study
+from studies.context.completion import Completion, block_corners, completion_error, error_of
+from studies.context.configurations import CONFIGS, CONFIGURATIONS, Training
+from studies.context.responses import mean_difference, response
+from studies.context.table import Line, markdown
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("stand_ins")
+    save_clip(folder / "clip")
+    save_dino(folder / "dino")
+    return {name: str(folder / name) for name in ("clip", "dino")}
+
+
+def training(name: str, folder: Path, weights: dict[str, str], **changes) -> Training:
+    settings = {"steps": 7, "seed": 3, "scale": "small", "views": (30, 100), "data": ()}
+    return Training(name=name, folder=folder, weights=weights, **(settings | changes))
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_configuration_can_be_built(name, tmp_path, monkeypatch, weights):
+    command = training(name, tmp_path, weights).command
+    monkeypatch.chdir(tmp_path)
+    model = main(command[1:], run=False).model
+    configuration, network = CONFIGURATIONS[name], model.denoiser.network
+    assert ("tokens" in model.denoiser.takes) == (configuration.backbone is not None)
+    assert ("place" in model.denoiser.takes) == configuration.position
+    assert (model.context.guide is not None) == configuration.fading_guide
+    assert model.context.views == (100 if configuration.more_data else 30)
+    if configuration.backbone is None:
+        assert model.context.backbone is None
+        assert not network.gates
+    else:
+        kind = type(model.context.backbone).__name__.lower()
+        assert kind == configuration.backbone
+        assert {gate.item() for gate in network.gates.values()} == {configuration.gate}
+        assert (network.tokens.codes is None) != configuration.position
+
+
+def test_the_full_scale_is_as_large_as_the_papers(tmp_path, monkeypatch, weights):
+    """177 M parameters, 64 px, 1,000 linear-beta steps ([T], Training)."""
+    monkeypatch.chdir(tmp_path)
+    network = yaml.safe_load(CONFIGS["full"].read_text())["model"]["network"]["init_args"]
+    with torch.device("meta"):
+        model = UNet(**network, position="coordinates", token_features=768, token_grid=(16, 16))
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(177, rel=0.05)
+    levels = yaml.safe_load(CONFIGS["full"].read_text())["model"]["noise_levels"]
+    assert levels["class_path"] == "sampling.noise_levels.linear_beta.LinearBeta"
+    assert levels["init_args"]["steps"] == 1000
+
+
+class Constant(EDMPrecond):
+    """Says everywhere how far to the right its window lies, and notes what it was told."""
+
+    def forward(self, x_t, sigma, context=None):
+        self.told = context
+        middle = (context.place[:, 1] + context.place[:, 3]) / 2
+        return middle.view(-1, 1, 1, 1).expand_as(x_t)
+
+
+def located() -> Constant:
+    network = UNet(
+        channels=[32], blocks=[1], attention_levels=0, position="block", known_channel=True
+    )
+    return Constant(network, patch_size=16)
+
+
+def test_a_block_is_completed_where_it_lies_in_its_view():
+    denoiser, data, view = located(), Landscapes(patch_size=16), (32, 48)
+    found = completion_error(
+        denoiser, None, data, "test", view=view, count=5, solver=Heun(num_steps=2), seed=1
+    )
+    views = data.crops("test", 5, *view).float() / 127.5 - 1
+    corners = block_corners(5, view, 16, 1)
+    assert all(top >= 1 and left >= 1 for top, left in corners)
+    made, true = [], []
+    for image, (top, left) in zip(views, corners, strict=True):
+        true.append(image[:, top + 8 : top + 16, left + 8 : left + 16])
+        made.append(torch.full((3, 8, 8), 2 * (left + 8) / 48 - 1))
+    expected = error_of(torch.stack(made), torch.stack(true))
+    # Pasting and a last step to 0 leave the estimate as it is, up to float32.
+    assert found.pixels == pytest.approx(expected.pixels, rel=1e-5)
+    assert found.colour == pytest.approx(expected.colour, rel=1e-5)
+    quadrant = torch.ones(16, 16)
+    quadrant[8:, 8:] = 0
+    assert torch.equal(denoiser.told.known, quadrant.expand(5, 1, 16, 16))
+
+
+def test_errors_of_pixels_and_of_mean_colours():
+    true = torch.zeros(1, 3, 2, 2)
+    # Two of four pixels are off by 1 to either side: means agree, pixels do not.
+    made = torch.tensor([[1.0, -1.0], [0.0, 0.0]]).expand(1, 3, 2, 2)
+    found = error_of(made, true)
+    assert (found.pixels, found.colour) == (pytest.approx(math.sqrt(0.5)), 0.0)
+    assert error_of(true + 0.25, true) == Completion(pixels=0.25, colour=0.25)
+
+
+def test_the_mean_difference_is_over_pairs():
+    images = torch.tensor([0.0, 1.0, 3.0]).view(3, 1, 1, 1).expand(3, 3, 4, 4)
+    # Squares of 1, 3 and 2.
+    assert mean_difference(images) == pytest.approx(math.sqrt(14 / 3))
+
+
+def test_a_response_is_to_tokens_alone():
+    torch.manual_seed(0)
+    network = UNet(channels=[32], blocks=[1], attention_levels=1, features=16, token_features=3)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    denoiser = EDMPrecond(network, patch_size=16)
+    strategy, canvas = Direct(solver=Heun(num_steps=2)), Canvas(height=16, width=16)
+    tokens = torch.randn(3, 1, 3)
+    assert response(strategy, denoiser, canvas, tokens[:1].repeat(2, 1, 1), seed=0) == 0
+    assert response(strategy, denoiser, canvas, tokens, seed=0) > 0
+    with pytest.raises(ValueError, match="at least two rows of tokens, got 1"):
+        response(strategy, denoiser, canvas, tokens[:1], seed=0)
+
+
+def test_the_table_has_a_line_for_every_configuration():
+    figure = Estimate(2.5, 2.0, 3.0)
+    completion = {split: Completion(0.1, 0.05) for split in ("train", "test")}
+    line = Line(
+        name="clip",
+        loss=0.1,
+        loss_untold=0.2,
+        gates={"middle.0.0": 0.5, "middle.1.0": 0.25},
+        figures={name: {"fid_plus": figure} for name in ("lshape_repaint", "diffcollage")},
+        completion=completion,
+        responses={"images": 0.3},
+    )
+    without = dataclasses.replace(line, name="no_backbone", gates={}, responses={})
+    table = markdown([line, without], "N = 1").splitlines()
+    rows = [row for row in table if row.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == ["clip", "no_backbone"] * 3
+    assert rows[0].startswith("| `clip` | 2.5 (2 to 3) |  |")
+    assert rows[4] == "| `clip` | 0.1000 | 0.2000 | 0.375 | 0.1000 | 0.1000 | 0.3000 |  |"
+    assert rows[5] == "| `no_backbone` | 0.1000 | 0.2000 |  | 0.1000 | 0.1000 |  |  |"
+    assert len({row.count("|") for row in table if row.startswith(("| c", "| `"))}) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"configurations": ("clipp",)}, "configurations must be among clip, dino"),
+        ({"root": Path("nowhere")}, "root must be a folder of photographs, got nowhere"),
+        ({"scale": "full"}, "scale=full needs photographs"),
+        ({"prompts": ("blue",)}, "prompts must be at least two"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(settings, said, tmp_path, capsys):
+    assert study(**settings, folder=tmp_path / "none") == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
