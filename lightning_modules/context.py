@@ -23,7 +23,7 @@ from denoisers.contract import Image, Mask
 from denoisers.guide import Share, filled, pooled
 from lightning_modules.guides import Guide, PlanGuide
 
-__all__ = ["ContextTraining", "Examples"]
+__all__ = ["ContextTraining", "Examples", "cut", "places"]
 
 Corners = list[tuple[int, int]]
 
@@ -231,7 +231,8 @@ class ContextTraining:
         kept = torch.rand(len(view), generator=generator) >= self.token_dropout
         seen = mask.expand(len(view), -1, -1, -1).flatten(1).any(1)
         with torch.no_grad(), torch.autocast(view.device.type, enabled=False):
-            tokens = self.backbone(filled(view, mask))
+            # Lightning moves a network after its set-up, and a backbone is no part of it.
+            tokens = self.backbone.to(view.device)(filled(view, mask))
         return {"tokens": tokens, "given": kept.to(view.device) & seen}
 
     def _guides(

@@ -24,7 +24,7 @@ from denoisers.checkpoint import start_from
 from denoisers.conditions import Conditions
 from denoisers.contract import Image, Mask, Sigma
 from denoisers.precond import EDMPrecond
-from lightning_modules.context import ContextTraining
+from lightning_modules.context import ContextTraining, cut, places
 from lightning_modules.held_out import held_out_maps
 from lightning_modules.likelihood import Likelihood, LikelihoodSums
 from lightning_modules.provenance import Stopwatch, provenance
@@ -147,8 +147,6 @@ class DenoiserTraining(L.LightningModule):
             raise SystemExit("error: model.context cuts windows from views: give it a datamodule.")
         if self.context is not None:
             data.serve(*self.context.view, distinct=self.context.views)
-            if self.context.backbone is not None:
-                self.context.backbone.to(self.device)
 
     @override
     def on_fit_start(self) -> None:
@@ -245,8 +243,10 @@ class DenoiserTraining(L.LightningModule):
     def test_step(self, batch: Image, batch_idx: int) -> None:
         self._log_bands("test", batch, batch_idx)
         generator = self._generator("likelihood", batch_idx, self.global_rank)
-        size = self.denoiser.patch_size
-        self.likelihood_sums.update(batch[..., :size, :size], generator)
+        if self.context is not None:
+            size = (self.denoiser.patch_size,) * 2
+            batch = cut(batch, places(len(batch), tuple(batch.shape[-2:]), size, generator), size)
+        self.likelihood_sums.update(batch, generator)
 
     @override
     def on_test_epoch_end(self) -> None:

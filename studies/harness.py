@@ -1,6 +1,7 @@
 """Runs of the harness that studies are made of: begun once, found again afterwards."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from benchmarks.folder import HOW
 from benchmarks.pictures import read_picture
 from benchmarks.records import Results
+from denoisers.checkpoint import sha256_of
 from studies.training import run
 
 __all__ = ["Run", "finished", "measured", "table"]
@@ -38,29 +41,48 @@ def measured(folder: Path, name: str, strategies: Sequence[str], *words: str) ->
 
     Args:
         folder: Where runs go.
-        name: Of the run; it must say all that `words` say.
+        name: Of the run.
         strategies: What is compared.
-        words: Its other settings.
+        words: Its other settings; a run that was asked for otherwise is not the one.
 
     Raises:
         RuntimeError: If it fails.
     """
-    found = finished(folder, name, strategies)
+    found = finished(folder, name, strategies, *words)
     if found is None:
         chosen = f"strategy={','.join(strategies)}"
         run("benchmarks.run", chosen, f"results={folder}", f"name={name}", *words)
-        found = finished(folder, name, strategies)
+        found = finished(folder, name, strategies, *words)
     assert found is not None, "the harness has ended well without a row for every strategy"
     return found
 
 
-def finished(folder: Path, name: str, strategies: Sequence[str]) -> Run | None:
-    """Returns the newest run of that name that has a row for every strategy; None if none has."""
+def finished(folder: Path, name: str, strategies: Sequence[str], *words: str) -> Run | None:
+    """Returns the newest run of that name that has a row for every strategy; None if none has.
+
+    It must have been asked for in the same words, of the same weights.
+    """
     for path in sorted(folder.glob(f"*-{name}/results.json"), reverse=True):
         found = Results.read(path)
-        if {row.strategy.partition("@")[0] for row in found.rows} >= set(strategies):
+        rows = {row.strategy.partition("@")[0] for row in found.rows}
+        if rows >= set(strategies) and _asked(found, words):
             return Run(path.parent, found)
     return None
+
+
+def _asked(found: Results, words: Sequence[str]) -> bool:
+    """Whether a run was asked for in these words; those that change no figure do not count.
+
+    A denoiser is known by its weights, wherever they lie.
+    """
+    ignored = {*HOW["settings"], "denoiser"}
+    said = {word for word in words if word.partition("=")[0] not in ignored}
+    weights = [word.removeprefix("denoiser=") for word in words if word.startswith("denoiser=")]
+    same = all(
+        Path(path).is_file() and sha256_of(path) == found.denoiser["weights_sha256"]
+        for path in weights
+    )
+    return same and said <= set(shlex.split(found.command))
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -83,7 +83,8 @@ class StudyTraining(abc.ABC):
         Raises:
             RuntimeError: If a command fails; what it wrote is kept.
         """
-        if self.denoiser.is_file():
+        # The description is written last: an export that was stopped halfway has none.
+        if self.denoiser.is_file() and self.denoiser.with_suffix(".json").is_file():
             return
         run("lightning_modules", *self.command)
         last = self.folder / self.name / "last.ckpt"

@@ -8,20 +8,25 @@ import pytest
 import torch
 import yaml
 
+from backbones.downsampled import Downsampled
 from backbones.stand_ins import save_clip, save_dino
 from benchmarks.records import Estimate
 from datamodules.landscapes import Landscapes
+from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from lightning_modules.__main__ import main
 from sampling.solvers import Heun
 from strategies.canvas import Canvas
 from strategies.direct import Direct
+from studies.context import __main__ as ablation
 from studies.context.__main__ import study
 from studies.context.completion import Completion, block_corners, completion_error, error_of
 from studies.context.configurations import CONFIGS, CONFIGURATIONS, Training
 from studies.context.responses import mean_difference, response
-from studies.context.table import Line, markdown
+from studies.context.table import STRATEGIES, Line, markdown
+from studies.harness import Run
+from tests.test_guides_study import FIGURE, results, row
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +75,13 @@ def test_the_full_scale_is_as_large_as_the_papers(tmp_path, monkeypatch, weights
 
 
 class Constant(EDMPrecond):
-    """Says everywhere how far to the right its window lies, and notes what it was told."""
+    """Says everywhere where its window begins and ends, and notes what it was told."""
 
     def forward(self, x_t, sigma, context=None):
         self.told = context
-        middle = (context.place[:, 1] + context.place[:, 3]) / 2
-        return middle.view(-1, 1, 1, 1).expand_as(x_t)
+        top, left, bottom, right = context.place.T
+        said = torch.stack([left + right, top + bottom, right - left + bottom - top], dim=1) / 2
+        return said[..., None, None].expand_as(x_t)
 
 
 def located() -> Constant:
@@ -96,7 +102,9 @@ def test_a_block_is_completed_where_it_lies_in_its_view():
     made, true = [], []
     for image, (top, left) in zip(views, corners, strict=True):
         true.append(image[:, top + 8 : top + 16, left + 8 : left + 16])
-        made.append(torch.full((3, 8, 8), 2 * (left + 8) / 48 - 1))
+        # Middles across and down, and the sum of both sides' shares.
+        said = [2 * (left + 8) / 48 - 1, 2 * (top + 8) / 32 - 1, 16 / 48 + 16 / 32]
+        made.append(torch.tensor(said).view(3, 1, 1).expand(3, 8, 8))
     expected = error_of(torch.stack(made), torch.stack(true))
     # Pasting and a last step to 0 leave the estimate as it is, up to float32.
     assert found.pixels == pytest.approx(expected.pixels, rel=1e-5)
@@ -104,6 +112,76 @@ def test_a_block_is_completed_where_it_lies_in_its_view():
     quadrant = torch.ones(16, 16)
     quadrant[8:, 8:] = 0
     assert torch.equal(denoiser.told.known, quadrant.expand(5, 1, 16, 16))
+
+
+def test_the_backbone_sees_the_view_that_a_block_was_cut_from():
+    network = UNet(
+        channels=[32],
+        blocks=[1],
+        attention_levels=1,
+        features=16,
+        position="block",
+        token_features=3,
+        known_channel=True,
+    )
+    denoiser, data, view = Constant(network, patch_size=16), Landscapes(patch_size=16), (32, 48)
+    settings = {"view": view, "count": 3, "solver": Heun(num_steps=2), "seed": 1}
+    completion_error(denoiser, Downsampled(), data, "train", **settings)
+    views = data.crops("train", 3, *view).float() / 127.5 - 1
+    assert torch.equal(denoiser.told.tokens, Downsampled()(views))
+
+
+def test_a_line_is_made_of_the_harness_and_of_the_network(tmp_path, monkeypatch, weights):
+    one = training("clip", tmp_path, weights)
+    network = UNet(
+        channels=[32],
+        blocks=[1],
+        attention_levels=1,
+        features=16,
+        token_features=32,
+        position="coordinates",
+        known_channel=True,
+    )
+    told_by = {"view": [16, 48], "backbone": one.backbone.description}
+    provenance = {"steps": 7, "losses_step": 7, "losses": {"val/loss": 0.1, "val/loss_untold": 0.2}}
+    made = EDMPrecond(network, patch_size=16, told_by=told_by)
+    save_denoiser(made, one.denoiser, provenance=provenance)
+    asked = []
+
+    def measured(folder, name, strategies, *words):
+        asked.append((folder, strategies, words))
+        rows = (row(strategy, palette_distance=FIGURE) for strategy in strategies)
+        return Run(folder, results(*rows))
+
+    monkeypatch.setattr(ablation, "measured", measured)
+    settings = {"num_samples": 3, "num_reference": 5, "num_steps": 2, "completions": 2}
+    more = {"guidance": 1.5, "canvas_width": None, "prompts": ("blue", "red"), "device": "cpu"}
+    line = ablation._line(one, Landscapes(), ["data=x"], **settings, **more)
+    ((folder, strategies, words),) = asked
+    assert (folder, strategies) == (tmp_path, STRATEGIES)
+    assert {
+        f"denoiser={one.denoiser}", "canvas.height=16", "canvas.width=48", "num_samples=3",
+        "num_reference=5", "solver.num_steps=2", "seed=3", "context=seed_image",
+        "context.guidance=1.5", "data=x",
+    } <= set(words)  # fmt: skip
+    assert (line.loss, line.loss_untold) == (0.1, 0.2)
+    assert line.figures["diffcollage"]["palette_distance"] == FIGURE
+    assert set(line.gates.values()) == {0.5}
+    assert set(line.completion) == {"train", "test"}
+    # At first no network follows its tokens: its last layers are 0.
+    assert line.responses == {"images": 0.0, "words": 0.0}
+
+
+def test_an_export_that_was_stopped_halfway_is_made_again(tmp_path, weights, monkeypatch):
+    one = training("no_backbone", tmp_path, weights)
+    one.denoiser.touch()
+    ran = []
+    monkeypatch.setattr("studies.training.run", lambda *words: ran.append(words[0]))
+    one.carry_out()
+    assert ran == ["lightning_modules", "lightning_modules.export"]
+    one.denoiser.with_suffix(".json").touch()
+    one.carry_out()
+    assert len(ran) == 2
 
 
 def test_errors_of_pixels_and_of_mean_colours():
@@ -164,6 +242,7 @@ def test_the_table_has_a_line_for_every_configuration():
         ({"root": Path("nowhere")}, "root must be a folder of photographs, got nowhere"),
         ({"scale": "full"}, "scale=full needs photographs"),
         ({"prompts": ("blue",)}, "prompts must be at least two"),
+        ({"completions": 301}, "completions must be at most the views of training"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(settings, said, tmp_path, capsys):

@@ -8,6 +8,7 @@ import torch
 from benchmarks.command_line import parse
 from benchmarks.pictures import write_picture
 from benchmarks.records import Estimate, Results, Row
+from denoisers.checkpoint import sha256_of
 from strategies.catalogue import names, strategy_class
 from strategies.parallel import ParallelStrategy
 from studies import harness
@@ -113,6 +114,13 @@ def test_a_run_that_is_there_is_not_made_again(tmp_path, monkeypatch):
     (tmp_path / "20260101-000000-name").mkdir()
     (tmp_path / "20260101-000000-name" / "results.json").touch()
     assert harness.measured(tmp_path, "name", ["naive", "direct"]).results is found
+    # Asked for otherwise, or of other weights.
+    found.command = "python -m benchmarks.run strategy=naive seed=1 batch_size=8"
+    found.denoiser["weights_sha256"] = sha256_of(__file__)
+    asked = tmp_path, "name", ["naive"]
+    assert harness.finished(*asked, "seed=1", "batch_size=4", f"denoiser={__file__}")
+    assert not harness.finished(*asked, "seed=2")
+    assert not harness.finished(*asked, "seed=1", f"denoiser={guides.__file__}")
     # One row is missing.
     assert harness.finished(tmp_path, "name", ["naive", "direct", "diffcollage"]) is None
 
@@ -127,6 +135,11 @@ def test_pictures_of_all_ways_lie_under_what_was_shown(tmp_path):
     assert list(rows) == ["seed images", "a", "b"]
     assert rows["a"][:, 0, 0, 0].tolist() == [15, 115]
     assert guides.pictured(found, "naive") == {}
+
+
+def test_ways_that_nothing_can_see_are_refused(tmp_path, capsys):
+    assert study(strategies=("naive",), ways=("autoregressive",), folder=tmp_path / "none") == 2
+    assert "naive sees nothing of a canvas before it is done" in capsys.readouterr().err
 
 
 def test_unknown_ways_are_refused(tmp_path, capsys):

@@ -4,10 +4,12 @@ import json
 import sys
 from pathlib import Path
 
+import torch
 from jsonargparse import auto_cli
 
 from backbones.stand_ins import save_clip, save_dino
 from benchmarks.atomic import whole
+from benchmarks.environment import resolve_device
 from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
 from datamodules.photos import Photos
@@ -41,9 +43,10 @@ def study(
     num_steps: int = 18,
     completions: int = 128,
     guidance: float = 1.0,
-    canvas_width: int = 192,
+    canvas_width: int | None = None,
     prompts: tuple[str, ...] = ("blue", "red", "cat"),
     seed: int = 0,
+    device: str = "auto",
     folder: Path = Path("results/context"),
 ) -> int:
     """Trains every configuration, samples from it, measures it, and writes one table.
@@ -65,16 +68,20 @@ def study(
         num_steps: Steps of Heun's method, with as much churn.
         completions: Blocks that are completed, of training and of unseen views each.
         guidance: Scale of classifier-free guidance of the canvases.
-        canvas_width: Width of the canvases, in pixels; their height is that of a view.
+        canvas_width: Width of the canvases, in pixels; None for that of a view, as their height is.
         prompts: Words whose responses are compared, at least two.
         seed: Seeds weights and noise.
+        device: Where canvases and completions are made: as `benchmarks.run` has it.
         folder: Where everything goes, in a folder for the data.
     """
     refusal = _refusal(configurations, scale, root, prompts)
+    if not refusal and completions > min(views):
+        refusal = f"completions must be at most the views of training, {views}, got {completions}."
     if refusal:
         print(f"error: {refusal}", file=sys.stderr)
         return 2
     root = None if root is None else root.resolve()
+    clip, dino = _whole_path(clip), _whole_path(dino)
     data = "landscapes" if root is None else "photos"
     folder = folder.resolve() / f"{data}-{scale}-{steps}-{seed}"
     settings = {
@@ -88,12 +95,10 @@ def study(
     if other:
         print(f"error: {folder} holds a study of {other}: give another folder.", file=sys.stderr)
         return 2
-    weights = {"clip": clip, "dino": dino}
-    for name, save in STAND_INS.items():
-        if weights[name] is None:
-            weights[name] = str(folder / f"stand_in_{name}")
-            if not Path(weights[name]).is_dir():
-                save(weights[name])
+    weights = {
+        name: _stand_in(folder, name) if given is None else given
+        for name, given in (("clip", clip), ("dino", dino))
+    }
     lines = []
     for name in configurations:
         training = Training(
@@ -119,6 +124,7 @@ def study(
                 guidance=guidance,
                 canvas_width=canvas_width,
                 prompts=tuple(prompts),
+                device=device,
             )
         except (RuntimeError, ValueError, OSError) as error:
             print(f"error: {name}: {error}", file=sys.stderr)
@@ -126,7 +132,8 @@ def study(
         lines.append(line)
         caption = (
             f"{data}, {steps} steps of 64 windows, N = {num_samples} canvases, {num_steps} steps "
-            f"of Heun's method, guidance {guidance:g}, {completions} completions, seed {seed}; "
+            f"of Heun's method, guidance {guidance:g}, {num_reference} real crops, {completions} "
+            f"completions, {views[0]} or {views[1]} views, seed {seed}; "
             f"CLIP: {clip or 'random stand-in'}, DINOv2: {dino or 'random stand-in'}"
         )
         with whole(folder / "table.md") as part:
@@ -135,6 +142,25 @@ def study(
             part.write_text(json.dumps([plain_line(one) for one in lines], indent=2) + "\n")
     print((folder / "table.md").read_text())
     return 0
+
+
+def _whole_path(weights: str | None) -> str | None:
+    """Returns the path of a folder that is here; names on the hub as they are.
+
+    Trainings run in the project's folder, wherever this was called.
+    """
+    return str(Path(weights).resolve()) if weights and Path(weights).is_dir() else weights
+
+
+def _stand_in(folder: Path, name: str) -> str:
+    """Returns a folder of random weights, which is made if it is not there."""
+    path = folder / f"stand_in_{name}"
+    if not path.is_dir():
+        # Under its name once it is whole.
+        part = folder / f"{path.name}.part"
+        STAND_INS[name](part)
+        part.rename(path)
+    return str(path)
 
 
 def _refusal(
@@ -163,12 +189,15 @@ def _line(
     num_steps: int,
     completions: int,
     guidance: float,
-    canvas_width: int,
+    canvas_width: int | None,
     prompts: tuple[str, ...],
+    device: str,
 ) -> Line:
     """Samples and measures one trained configuration."""
-    denoiser = load_denoiser(training.denoiser)
+    where = resolve_device(device)
+    denoiser = load_denoiser(training.denoiser, device=where)
     view, backbone = tuple(denoiser.told_by["view"]), training.backbone
+    canvas_width = view[1] if canvas_width is None else canvas_width
     name = f"{training.name}-{num_samples}-{num_steps}-{guidance:g}-{canvas_width}"
     found = measured(
         training.folder,
@@ -184,6 +213,7 @@ def _line(
         f"solver.num_steps={num_steps}",
         f"solver.churn={num_steps}",
         f"seed={training.seed}",
+        f"device={device}",
         f"context={'seedless' if backbone is None else 'seed_image'}",
         *([] if backbone is None else [f"context.guidance={guidance}"]),
         *data_flags,
@@ -199,6 +229,7 @@ def _line(
             count=completions,
             solver=solver,
             seed=training.seed,
+            device=where,
         )
         for split in ("train", "test")
     }
@@ -210,7 +241,7 @@ def _line(
         gates={block: gate.item() for block, gate in denoiser.network.gates.items()},
         figures={row.strategy: row.figures for row in found.results.rows},
         completion=errors,
-        responses=_responses(training, denoiser, data, prompts, solver),
+        responses=_responses(training, denoiser, data, prompts, solver, where),
     )
 
 
@@ -220,12 +251,14 @@ def _responses(
     data: PatchData,
     prompts: tuple[str, ...],
     solver: Heun,
+    device: torch.device,
 ) -> dict[str, float]:
     """Returns how far canvases move with other images, and with other words."""
     backbone = training.backbone
     if backbone is None:
         return {}
     height, width = denoiser.told_by["view"]
+    backbone = backbone.to(device)
     images = data.crops("test", len(prompts), height, width).float() / 127.5 - 1
     tokens = {"images": backbone(images)}
     if backbone.has_text:

@@ -69,14 +69,16 @@ def completion_error(
     count: int,
     solver: Solver,
     seed: int,
+    device: torch.device | str = "cpu",
 ) -> Completion:
     """Completes the bottom right quadrant of one block of each of `count` views.
 
-    The backbone is shown the whole view, as in training. Costs one window a view.
+    The backbone is shown the whole view, as in training, the quadrant to be made included. Costs
+    one window a view, on `device`, where the denoiser must be.
     """
     size = denoiser.patch_size
     half = size // 2
-    views = data.crops(split, count, *view).float() / 127.5 - 1
+    views = data.crops(split, count, *view).to(device).float() / 127.5 - 1
     corners = block_corners(count, view, size, seed)
     x0 = torch.stack(
         [
@@ -84,16 +86,16 @@ def completion_error(
             for image, (top, left) in zip(views, corners, strict=True)
         ]
     )
-    mask = torch.ones(1, 1, size, size, dtype=torch.bool)
+    mask = torch.ones(1, 1, size, size, dtype=torch.bool, device=device)
     mask[..., half:, half:] = False
     whole = Canvas(height=view[0], width=view[1])
     edges = [edges_of(Place(top, left, size, size), whole) for top, left in corners]
     told = Conditions(
-        place=torch.tensor(edges),
-        tokens=None if backbone is None else backbone(views),
+        place=torch.tensor(edges, device=device),
+        tokens=None if backbone is None else backbone.to(device)(views),
     )
     strategy = LShapeRepaint(solver=solver, jump_n_sample=1)
-    noise = CanvasNoise(seed_of(seed, "completion", split), range(count))
+    noise = CanvasNoise(seed_of(seed, "completion", split), range(count), device=device)
     made = strategy.generate(
         denoiser,
         Canvas(height=size, width=size),
@@ -105,10 +107,12 @@ def completion_error(
 
 
 def block_corners(count: int, view: tuple[int, int], size: int, seed: int) -> list[tuple[int, int]]:
-    """Returns where blocks lie that are neither in the first row nor in the first column."""
+    """Returns where blocks lie: off the first row and column, where a view has more than one."""
     generator = Generator().manual_seed(seed_of(seed, "blocks"))
     tops, lefts = (
-        torch.randint(1, length - size + 1, (count,), generator=generator).tolist()
+        torch.randint(
+            min(1, length - size), length - size + 1, (count,), generator=generator
+        ).tolist()
         for length in view
     )
     return list(zip(tops, lefts, strict=True))

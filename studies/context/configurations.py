@@ -145,12 +145,12 @@ class Training(StudyTraining):
 
 
 def study_hash(scale: Scale) -> str:
-    """Returns a hash of what a training depends on: network, contexts, loss, configuration."""
+    """Returns a hash of what a training depends on: data, network, contexts, loss, settings."""
     folders = (
         "backbones",
+        "datamodules",
         "denoisers",
         "lightning_modules",
         "sampling/noise_levels",
-        "studies/context",
     )
-    return code_hash(folders, CONFIGS[scale], ROOT / "studies" / "training.py")
+    return code_hash(folders, CONFIGS[scale], Path(__file__), ROOT / "studies" / "training.py")

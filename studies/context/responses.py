@@ -29,16 +29,16 @@ def response(
     """Returns the root mean square difference of a pixel between canvases of different tokens.
 
     The canvases begin with the same noise; the mean is over all pairs of them. Images in [-1, 1].
+    They are made where the tokens lie.
 
     Raises:
         ValueError: If there are fewer than two.
     """
     if len(tokens) < 2:
         raise ValueError(f"a response needs at least two rows of tokens, got {len(tokens)}.")
+    noise = CanvasNoise(seed, [0], device=tokens.device)
     images = [
-        strategy.generate(
-            denoiser, canvas, CanvasNoise(seed, [0]), context=CanvasContext(tokens=row[None])
-        )
+        strategy.generate(denoiser, canvas, noise, context=CanvasContext(tokens=row[None]))
         for row in tokens
     ]
     return mean_difference(torch.cat(images))

@@ -76,7 +76,15 @@ def study(
     if unknown or not ways or not strategies:
         print(f"error: ways must be among {', '.join(WAYS)}, got {ways}.", file=sys.stderr)
         return 2
-    folder = folder.resolve()
+    if set(ways) <= set(GROWING) and set(strategies) <= set(PARALLEL):
+        print(
+            f"error: {', '.join(strategies)} sees nothing of a canvas before it is done: ways must "
+            f"have others than {', '.join(GROWING)}.",
+            file=sys.stderr,
+        )
+        return 2
+    # The harness runs in the project's folder, wherever this was called.
+    denoiser, folder = denoiser.resolve(), folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Run] = {}
     for way in ways:
