@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from benchmarks.records import Results
 from denoisers.checkpoint import sha256_of
 from studies.training import run
 
-__all__ = ["Run", "finished", "measured", "table"]
+__all__ = ["Run", "finished", "measured", "pictured", "table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +83,18 @@ def _asked(found: Results, words: Sequence[str]) -> bool:
         for path in weights
     )
     return same and said <= set(shlex.split(found.command))
+
+
+def pictured(runs: Mapping[str, Run], row: str) -> dict[str, Tensor]:
+    """Returns what a row's canvases look like in every run, below the images that were shown."""
+    shown = {
+        name: images
+        for run in runs.values()
+        for name in ("seed images", "guide images")
+        if (images := run.pictures(name)) is not None
+    }
+    made = {way: images for way, run in runs.items() if (images := run.pictures(row)) is not None}
+    return shown | made if made else {}
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -19,7 +19,7 @@ from lightning_modules.__main__ import main
 from sampling.solvers import Heun
 from strategies.canvas import Canvas
 from strategies.direct import Direct
-from studies.context import __main__ as ablation
+from studies.context import measuring
 from studies.context.__main__ import study
 from studies.context.completion import Completion, block_corners, completion_error, error_of
 from studies.context.configurations import CONFIGS, CONFIGURATIONS, Training
@@ -153,16 +153,17 @@ def test_a_line_is_made_of_the_harness_and_of_the_network(tmp_path, monkeypatch,
         rows = (row(strategy, palette_distance=FIGURE) for strategy in strategies)
         return Run(folder, results(*rows))
 
-    monkeypatch.setattr(ablation, "measured", measured)
+    monkeypatch.setattr(measuring, "measured", measured)
     settings = {"num_samples": 3, "num_reference": 5, "num_steps": 2, "completions": 2}
     more = {"guidance": 1.5, "canvas_width": None, "prompts": ("blue", "red"), "device": "cpu"}
-    line = ablation._line(one, Landscapes(), ["data=x"], **settings, **more)
+    how = measuring.Measuring(root=None, **settings, **more)
+    line = how.line(one, how.canvases(one))
     ((folder, strategies, words),) = asked
     assert (folder, strategies) == (tmp_path, STRATEGIES)
     assert {
         f"denoiser={one.denoiser}", "canvas.height=16", "canvas.width=48", "num_samples=3",
         "num_reference=5", "solver.num_steps=2", "seed=3", "context=seed_image",
-        "context.guidance=1.5", "data=x",
+        "context.guidance=1.5", "device=cpu",
     } <= set(words)  # fmt: skip
     assert (line.loss, line.loss_untold) == (0.1, 0.2)
     assert line.figures["diffcollage"]["palette_distance"] == FIGURE

@@ -131,10 +131,10 @@ def test_pictures_of_all_ways_lie_under_what_was_shown(tmp_path):
             picture = torch.full((3, 4, 8), 100 * index + len(folder + name), dtype=torch.uint8)
             write_picture(picture, tmp_path / folder / "canvases" / f"{name}-{index:03d}.png")
     found = {way: harness.Run(tmp_path / way, results()) for way in ("a", "b")}
-    rows = guides.pictured(found, "diffcollage")
+    rows = harness.pictured(found, "diffcollage@*")
     assert list(rows) == ["seed images", "a", "b"]
     assert rows["a"][:, 0, 0, 0].tolist() == [15, 115]
-    assert guides.pictured(found, "naive") == {}
+    assert harness.pictured(found, "naive@*") == {}
 
 
 def test_ways_that_nothing_can_see_are_refused(tmp_path, capsys):

@@ -4,25 +4,15 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from jsonargparse import auto_cli
 
 from backbones.stand_ins import save_clip, save_dino
 from benchmarks.atomic import whole
-from benchmarks.environment import resolve_device
-from datamodules.landscapes import Landscapes
-from datamodules.patches import PatchData
-from datamodules.photos import Photos
-from denoisers.checkpoint import load_denoiser
-from denoisers.precond import EDMPrecond
-from sampling.solvers import Heun
-from strategies.canvas import Canvas
-from strategies.diffcollage import DiffCollage
-from studies.context.completion import completion_error
+from benchmarks.report.contact_sheet import contact_sheet
 from studies.context.configurations import CONFIGURATIONS, Scale, Training, study_hash
-from studies.context.responses import response
-from studies.context.table import STRATEGIES, Line, markdown, plain_line
-from studies.harness import measured
+from studies.context.measuring import Measuring
+from studies.context.table import STRATEGIES, markdown, plain_line
+from studies.harness import pictured
 from studies.training import differs
 
 __all__ = ["study"]
@@ -99,7 +89,24 @@ def study(
         name: _stand_in(folder, name) if given is None else given
         for name, given in (("clip", clip), ("dino", dino))
     }
-    lines = []
+    measuring = Measuring(
+        root=root,
+        num_samples=num_samples,
+        num_reference=num_reference,
+        num_steps=num_steps,
+        completions=completions,
+        guidance=guidance,
+        canvas_width=canvas_width,
+        prompts=tuple(prompts),
+        device=device,
+    )
+    caption = (
+        f"{data}, {steps} steps of 64 windows, N = {num_samples} canvases, {num_steps} steps "
+        f"of Heun's method, guidance {guidance:g}, {num_reference} real crops, {completions} "
+        f"completions, {views[0]} or {views[1]} views, seed {seed}; "
+        f"CLIP: {clip or 'random stand-in'}, DINOv2: {dino or 'random stand-in'}"
+    )
+    lines, runs = [], {}
     for name in configurations:
         training = Training(
             name=name,
@@ -113,33 +120,17 @@ def study(
         )
         try:
             training.carry_out()
-            line = _line(
-                training,
-                _data(root),
-                [] if root is None else ["data=photos", f"data.root={root}"],
-                num_samples=num_samples,
-                num_reference=num_reference,
-                num_steps=num_steps,
-                completions=completions,
-                guidance=guidance,
-                canvas_width=canvas_width,
-                prompts=tuple(prompts),
-                device=device,
-            )
+            runs[name] = measuring.canvases(training)
+            lines.append(measuring.line(training, runs[name]))
         except (RuntimeError, ValueError, OSError) as error:
             print(f"error: {name}: {error}", file=sys.stderr)
             return 1
-        lines.append(line)
-        caption = (
-            f"{data}, {steps} steps of 64 windows, N = {num_samples} canvases, {num_steps} steps "
-            f"of Heun's method, guidance {guidance:g}, {num_reference} real crops, {completions} "
-            f"completions, {views[0]} or {views[1]} views, seed {seed}; "
-            f"CLIP: {clip or 'random stand-in'}, DINOv2: {dino or 'random stand-in'}"
-        )
         with whole(folder / "table.md") as part:
             part.write_text(markdown(lines, caption))
         with whole(folder / "table.json") as part:
             part.write_text(json.dumps([plain_line(one) for one in lines], indent=2) + "\n")
+    for strategy in STRATEGIES:
+        contact_sheet(pictured(runs, strategy), folder / f"{strategy}.png")
     print((folder / "table.md").read_text())
     return 0
 
@@ -177,102 +168,6 @@ def _refusal(
     if len(prompts) < 2:
         return f"prompts must be at least two, to be compared, got {prompts}."
     return ""
-
-
-def _line(
-    training: Training,
-    data: PatchData,
-    data_flags: list[str],
-    *,
-    num_samples: int,
-    num_reference: int,
-    num_steps: int,
-    completions: int,
-    guidance: float,
-    canvas_width: int | None,
-    prompts: tuple[str, ...],
-    device: str,
-) -> Line:
-    """Samples and measures one trained configuration."""
-    where = resolve_device(device)
-    denoiser = load_denoiser(training.denoiser, device=where)
-    view, backbone = tuple(denoiser.told_by["view"]), training.backbone
-    canvas_width = view[1] if canvas_width is None else canvas_width
-    name = f"{training.name}-{num_samples}-{num_steps}-{guidance:g}-{canvas_width}"
-    found = measured(
-        training.folder,
-        name,
-        STRATEGIES,
-        "lshape_repaint.jump_n_sample=1",
-        f"denoiser={training.denoiser}",
-        f"canvas.height={view[0]}",
-        f"canvas.width={canvas_width}",
-        f"num_samples={num_samples}",
-        f"num_reference={num_reference}",
-        "solver=heun",
-        f"solver.num_steps={num_steps}",
-        f"solver.churn={num_steps}",
-        f"seed={training.seed}",
-        f"device={device}",
-        f"context={'seedless' if backbone is None else 'seed_image'}",
-        *([] if backbone is None else [f"context.guidance={guidance}"]),
-        *data_flags,
-    )
-    solver = Heun(num_steps=num_steps)
-    errors = {
-        split: completion_error(
-            denoiser,
-            backbone,
-            data,
-            split,
-            view=view,
-            count=completions,
-            solver=solver,
-            seed=training.seed,
-            device=where,
-        )
-        for split in ("train", "test")
-    }
-    losses = training.losses()
-    return Line(
-        name=training.name,
-        loss=losses["val/loss"],
-        loss_untold=losses["val/loss_untold"],
-        gates={block: gate.item() for block, gate in denoiser.network.gates.items()},
-        figures={row.strategy: row.figures for row in found.results.rows},
-        completion=errors,
-        responses=_responses(training, denoiser, data, prompts, solver, where),
-    )
-
-
-def _responses(
-    training: Training,
-    denoiser: EDMPrecond,
-    data: PatchData,
-    prompts: tuple[str, ...],
-    solver: Heun,
-    device: torch.device,
-) -> dict[str, float]:
-    """Returns how far canvases move with other images, and with other words."""
-    backbone = training.backbone
-    if backbone is None:
-        return {}
-    height, width = denoiser.told_by["view"]
-    backbone = backbone.to(device)
-    images = data.crops("test", len(prompts), height, width).float() / 127.5 - 1
-    tokens = {"images": backbone(images)}
-    if backbone.has_text:
-        tokens["words"] = backbone.text(prompts)
-    canvas = Canvas(height=height, width=width)
-    strategy = DiffCollage(solver=solver)
-    return {
-        kind: response(strategy, denoiser, canvas, rows, seed=training.seed)
-        for kind, rows in tokens.items()
-    }
-
-
-def _data(root: Path | None) -> PatchData:
-    return Landscapes() if root is None else Photos(root)
 
 
 def _training_flags(root: Path | None) -> tuple[str, ...]:

@@ -6,12 +6,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from jsonargparse import auto_cli
-from torch import Tensor
 
 from benchmarks.atomic import whole
 from benchmarks.records import Estimate
 from benchmarks.report.contact_sheet import contact_sheet
-from studies.harness import Run, measured, table
+from studies.harness import Run, measured, pictured, table
 from studies.training import ROOT
 
 __all__ = ["WAYS", "study"]
@@ -118,27 +117,11 @@ def study(
         with whole(folder / "table.md") as part:
             part.write_text(markdown(found, strategies, caption))
         for strategy in strategies:
-            rows = pictured(found, strategy)
+            rows = pictured(found, f"{strategy}@*")
             if rows:
                 contact_sheet(rows, folder / f"{strategy}.png")
     print((folder / "table.md").read_text())
     return 0
-
-
-def pictured(found: Mapping[str, Run], strategy: str) -> dict[str, Tensor]:
-    """Returns what a strategy made in every way, below what it was shown."""
-    shown = {
-        name: images
-        for run in found.values()
-        for name in ("seed images", "guide images")
-        if (images := run.pictures(name)) is not None
-    }
-    made = {
-        way: images
-        for way, run in found.items()
-        if (images := run.pictures(f"{strategy}@*")) is not None
-    }
-    return shown | made if made else {}
 
 
 def markdown(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str) -> str:
