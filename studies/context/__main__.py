@@ -130,7 +130,7 @@ def study(
         with whole(folder / "table.json") as part:
             part.write_text(json.dumps([plain_line(one) for one in lines], indent=2) + "\n")
     for strategy in STRATEGIES:
-        contact_sheet(pictured(runs, strategy), folder / f"{strategy}.png")
+        contact_sheet(pictured(runs, strategy), folder / f"{strategy}.png", max_samples=2)
     print((folder / "table.md").read_text())
     return 0
 
