@@ -241,7 +241,7 @@ def test_the_table_has_a_line_for_every_configuration():
     [
         ({"configurations": ("clipp",)}, "configurations must be among clip, dino"),
         ({"root": Path("nowhere")}, "root must be a folder of photographs, got nowhere"),
-        ({"scale": "full"}, "scale=full needs photographs"),
+        ({"scale": "full"}, "--scale full needs photographs"),
         ({"prompts": ("blue",)}, "prompts must be at least two"),
         ({"completions": 301}, "completions must be at most the views of training"),
     ],

@@ -164,7 +164,7 @@ def _refusal(
     if root is not None and not root.is_dir():
         return f"root must be a folder of photographs, got {root}."
     if scale == "full" and root is None:
-        return "scale=full needs photographs: give their folder as root."
+        return "--scale full needs photographs: give their folder as --root."
     if len(prompts) < 2:
         return f"prompts must be at least two, to be compared, got {prompts}."
     return ""
