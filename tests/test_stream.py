@@ -225,9 +225,9 @@ def test_a_strip_goes_on_from_an_image(weights, tmp_path):
 def test_pixels_that_are_not_finite_end_the_run(weights, tmp_path, monkeypatch, capsys):
     original, calls = EDMPrecond._raw, []
 
-    def broken(self, x_t, sigma):
+    def broken(self, x_t, sigma, *told):
         calls.append(x_t)
-        raw, log_variance = original(self, x_t, sigma)
+        raw, log_variance = original(self, x_t, sigma, *told)
         return (raw * torch.nan if len(calls) > 30 else raw), log_variance
 
     with monkeypatch.context() as patched:
