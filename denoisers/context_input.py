@@ -27,8 +27,8 @@ class CrossAttention(nn.Module):
 
     [T]: the output is multiplied by tanh(gate). Like every block of the network this one begins as
     the identity, its last layer being 0. That layer's gradient is in proportion to tanh(gate) and
-    the gate's to that layer: where both begin at 0 neither ever moves, which is the starvation that
-    [T] describes.
+    the gate's to that layer: where both begin at 0 neither ever moves. [T] describes such a
+    starvation, without saying how its last layer began.
 
     Args:
         channels: Channels of the feature map.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jaxtyping
@@ -588,6 +589,27 @@ def test_an_evaluation_is_that_of_the_fit_however_far_the_guide_has_faded(tmp_pa
         for name in ("val/loss", "val/loss_untold"):
             # Float32.
             assert logged[name][place] == pytest.approx(metrics[name].item(), rel=1e-6)
+
+
+def test_the_likelihood_is_that_of_windows_from_all_over_their_views(module):
+    asked = []
+    module.likelihood_sums = SimpleNamespace(update=lambda batch, generator: asked.append(batch))
+    module._log_bands = lambda *args: None
+    row = torch.arange(32.0).view(1, 1, 32, 1).expand(BATCH, 3, 32, 32)
+    views = torch.stack([row[:, 0], row[:, 0].mT, row[:, 0]], dim=1)
+    for batch_idx in range(20):
+        module.test_step(views, batch_idx)
+    windows = torch.cat(asked)
+    # A window is known by its corner; all rows and columns of it follow.
+    corners = windows[:, :2, :1, :1]
+    assert torch.equal(
+        windows[:, :2] - corners, views[:1, :2, :16, :16].expand(len(windows), -1, -1, -1)
+    )
+    for axis in (0, 1):
+        found = set(corners[:, axis].flatten().tolist())
+        # 80 draws of 17 places: one is missed with chance 17 (16 / 17)^80 = 0.13, four hardly.
+        assert found <= set(range(17))
+        assert len(found) >= 14
 
 
 @pytest.mark.slow

@@ -533,6 +533,14 @@ def test_a_denoiser_of_one_level_an_image_is_refused_before_any_call():
     assert not spy.seen
 
 
+def test_a_denoiser_that_must_be_told_places_is_refused_before_any_call():
+    spy = Spy()
+    spy.takes = frozenset({"place"})
+    with pytest.raises(ValueError, match=r"an endless strip has no places.*position none"):
+        line().begin(spy, noise())
+    assert not spy.seen
+
+
 @pytest.mark.parametrize("scheduler", ["dpmsolver++", "deis", "ddim"])
 def test_solvers_that_remember_are_refused(scheduler):
     with pytest.raises(ValueError, match=r"a conveyor needs maps .* solver=euler .* Diffusers"):

@@ -293,6 +293,21 @@ def completer(seed: int = 0, batch_size: int = 128) -> Completer:
     return Completer(Metered(ORACLE), CANVAS, seed, torch.device("cpu"), batch_size)
 
 
+def test_a_denoiser_that_takes_known_pixels_is_told_them():
+    class Listening:
+        patch_size, multiple, channels, takes_noise_maps = SIDE, 2, 3, True
+        takes = frozenset({"known"})
+
+        def __call__(self, x_t, sigma, context=None):
+            self.told = context
+            return torch.zeros_like(x_t)
+
+    listening, known = Listening(), masks_of("half").expand(2, -1, -1, -1)
+    complete = Completer(Metered(listening), CANVAS, 0, torch.device("cpu"), 2)
+    complete(Replacement(solver=Heun(num_steps=2)), field_images(2), known, attempt=0)
+    assert torch.equal(listening.told.known, known.to(listening.told.known))
+
+
 def posterior_variances(known) -> torch.Tensor:
     """Of the unknown pixels, given the others: a Schur complement, in squared grey levels."""
     covariance, given = FIELD.covariance(SIDE, SIDE), known.flatten()

@@ -447,6 +447,15 @@ def test_every_strategy_at_every_width(arguments, tmp_path, capsys):
     assert r"lshape\_repaint" in (folder / "table.tex").read_text()
 
 
+def test_a_denoiser_that_must_be_told_where_windows_lie_is_told(tmp_path, arguments):
+    network = UNet(channels=[32], blocks=[1], attention_levels=0, position="coordinates")
+    path = tmp_path / "placed.safetensors"
+    save_denoiser(EDMPrecond(network, SIDE), path, provenance={})
+    assert main([f"denoiser={path}", *arguments[1:], "strategy=naive"]) == 0
+    (folder,) = folders(tmp_path)
+    assert [point.width for point in results_in(folder).points] == [1, 2]
+
+
 def test_strategies_take_turns_in_every_round(arguments, tmp_path):
     command = [*arguments, f"strategy={CALM},{MOODY}", "warmup=2"]
     assert main(command) == 0

@@ -17,6 +17,7 @@ from benchmarks.accounting import (
 from benchmarks.context.telling import UNTOLD, Telling
 from benchmarks.latency.records import Batch, Floor, Point
 from benchmarks.window_batch import out_of_memory
+from denoisers.conditions import Conditions
 from denoisers.contract import PatchDenoiser
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
@@ -147,14 +148,16 @@ def _batch(
     side = denoiser.patch_size
     x_t = torch.randn(patches, denoiser.channels, side, side).to(device)
     sigma = torch.ones(1, 1, 1, 1, device=device)
+    placed = "place" in getattr(denoiser, "takes", ())
+    told = Conditions(place=torch.zeros(patches, 4, device=device)) if placed else None
 
     def forward() -> float:
         with torch.no_grad():
-            return _timed(lambda: denoiser(x_t, sigma), device, clock)
+            return _timed(lambda: denoiser(x_t, sigma, told), device, clock)
 
     def backward() -> float:
         tracked = x_t.clone().requires_grad_()
-        x0_hat = denoiser(tracked, sigma)
+        x0_hat = denoiser(tracked, sigma, told)
         return _timed(lambda: torch.autograd.grad(x0_hat, tracked, x_t), device, clock)
 
     pixels = patches * side**2
