@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from benchmarks.folder import HOW
 from benchmarks.pictures import read_picture
-from benchmarks.records import Results
+from benchmarks.records import Estimate, Results
 from denoisers.checkpoint import sha256_of
 from studies.training import run
 
-__all__ = ["Run", "finished", "measured", "pictured", "table"]
+__all__ = ["Run", "cells", "finished", "measured", "pictured", "table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +95,14 @@ def pictured(runs: Mapping[str, Run], row: str) -> dict[str, Tensor]:
     }
     made = {way: images for way, run in runs.items() if (images := run.pictures(row)) is not None}
     return shown | made if made else {}
+
+
+def cells(figures: Mapping[str, Estimate], names: Iterable[str]) -> list[str]:
+    """Returns the cells of figures with their intervals; empty ones where there is none."""
+    return [
+        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ""
+        for one in map(figures.get, names)
+    ]
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:

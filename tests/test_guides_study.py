@@ -9,11 +9,9 @@ from benchmarks.command_line import parse
 from benchmarks.pictures import write_picture
 from benchmarks.records import Estimate, Results, Row
 from denoisers.checkpoint import sha256_of
-from strategies.catalogue import names, strategy_class
-from strategies.parallel import ParallelStrategy
 from studies import harness
 from studies.guides import __main__ as guides
-from studies.guides.__main__ import GROWING, PARALLEL, WAYS, markdown, study
+from studies.guides.__main__ import GROWING, WAYS, markdown, study
 
 FIGURE = Estimate(0.25, 0.2, 0.3)
 
@@ -58,12 +56,6 @@ def results(*rows: Row) -> Results:
 def test_the_harness_understands_every_way(way):
     plan = parse([*WAYS[way], "strategy=naive"])
     assert plan.settings.context.mode != "auto"
-
-
-def test_what_is_parallel_is_known():
-    parallel = {name for name in names() if issubclass(strategy_class(name), ParallelStrategy)}
-    assert parallel == set(PARALLEL)
-    assert set(GROWING) <= set(WAYS)
 
 
 def test_every_way_is_measured_at_one_budget(tmp_path, monkeypatch, capsys):
@@ -145,4 +137,6 @@ def test_ways_that_nothing_can_see_are_refused(tmp_path, capsys):
 def test_unknown_ways_are_refused(tmp_path, capsys):
     assert study(ways=("sideways",), folder=tmp_path / "none") == 2
     assert "ways must be among seedless, seed image" in capsys.readouterr().err
+    assert study(strategies=("diffcolage",), folder=tmp_path / "none") == 2
+    assert "did you mean 'diffcollage'?" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()

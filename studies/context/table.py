@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.records import Estimate
 from studies.context.completion import Completion
-from studies.harness import table
+from studies.harness import cells, table
 
 __all__ = ["Line", "markdown", "plain_line"]
 
@@ -50,7 +50,7 @@ def markdown(lines: list[Line], caption: str) -> str:
     parts = [caption]
     for strategy in STRATEGIES:
         head = ["configuration", *FIGURES.values()]
-        rows = [[f"`{line.name}`", *_figures(line.figures[strategy])] for line in lines]
+        rows = [[f"`{line.name}`", *cells(line.figures[strategy], FIGURES)] for line in lines]
         parts += ["", f"`{strategy}`:", "", *table(head, rows)]
     head = [
         "configuration",
@@ -69,13 +69,6 @@ def markdown(lines: list[Line], caption: str) -> str:
 def plain_line(line: Line) -> dict[str, Any]:
     """Returns a line as plain values."""
     return dataclasses.asdict(line)
-
-
-def _figures(figures: Mapping[str, Estimate]) -> list[str]:
-    return [
-        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ""
-        for one in map(figures.get, FIGURES)
-    ]
 
 
 def _of_network(line: Line) -> list[str]:

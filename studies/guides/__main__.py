@@ -8,9 +8,10 @@ from types import MappingProxyType
 from jsonargparse import auto_cli
 
 from benchmarks.atomic import whole
-from benchmarks.records import Estimate
 from benchmarks.report.contact_sheet import contact_sheet
-from studies.harness import Run, measured, pictured, table
+from strategies.catalogue import strategy_class
+from strategies.parallel import ParallelStrategy
+from studies.harness import Run, cells, measured, pictured, table
 from studies.training import ROOT
 
 __all__ = ["WAYS", "study"]
@@ -31,9 +32,8 @@ WAYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mismatched": ("context=mismatched", "context.guide=image"),
     }
 )
-# A parallel strategy sees nothing of a canvas before it is done: it is told there what is given.
+# What a parallel strategy, which paints nothing before it is done, has nothing to make of.
 GROWING = ("autoregressive", "canvas guide")
-PARALLEL = ("naive", "direct", "multidiffusion", "diffcollage")
 FIGURES = {
     "fid_plus": "FID+",
     "palette_distance": "palette",
@@ -75,7 +75,12 @@ def study(
     if unknown or not ways or not strategies:
         print(f"error: ways must be among {', '.join(WAYS)}, got {ways}.", file=sys.stderr)
         return 2
-    if set(ways) <= set(GROWING) and set(strategies) <= set(PARALLEL):
+    try:
+        parallel = {one for one in strategies if issubclass(strategy_class(one), ParallelStrategy)}
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if set(ways) <= set(GROWING) and parallel == set(strategies):
         print(
             f"error: {', '.join(strategies)} sees nothing of a canvas before it is done: ways must "
             f"have others than {', '.join(GROWING)}.",
@@ -87,7 +92,7 @@ def study(
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Run] = {}
     for way in ways:
-        growing = [one for one in strategies if not (way in GROWING and one in PARALLEL)]
+        growing = [one for one in strategies if not (way in GROWING and one in parallel)]
         if not growing:
             continue
         name = f"{denoiser.stem}-{way.replace(' ', '_').replace(',', '')}-{budget:g}-{num_samples}"
@@ -130,21 +135,14 @@ def markdown(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str
     real = next(iter(found.values())).results.real
     for strategy in strategies:
         rows = [
-            [way, *_figures(row.figures), f"{row.settings['solver']['num_steps']}"]
+            [way, *cells(row.figures, FIGURES), f"{row.settings['solver']['num_steps']}"]
             for way, run in found.items()
             for row in run.results.rows
             if row.strategy.partition("@")[0] == strategy
         ]
-        rows.append(["other real panoramas", *_figures(real.figures if real else {}), ""])
+        rows.append(["other real panoramas", *cells(real.figures if real else {}, FIGURES), ""])
         parts += ["", f"`{strategy}`:", "", *table(["told", *FIGURES.values(), "steps"], rows)]
     return "\n".join([*parts, ""])
-
-
-def _figures(figures: Mapping[str, Estimate]) -> list[str]:
-    return [
-        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ""
-        for one in map(figures.get, FIGURES)
-    ]
 
 
 if __name__ == "__main__":
