@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from backbones.pretrained import transformers
+from denoisers.pretrained.spelling import clip_tokenizer
 
 __all__ = ["save_clip", "save_dino"]
 
@@ -23,7 +24,6 @@ CLIP_PATCH, CLIP_SIDE = 8, 32  # pixels: 4 x 4 local tokens
 DINO_PATCH, DINO_SIDE = 14, 56  # pixels: 4 x 4 local tokens
 # Pictures' shorter side before the square is cut out, as 256 is to 224 for the trained models.
 DINO_RESIZED = 64
-START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def save_clip(folder: str | Path, seed: int = 0) -> None:
@@ -37,7 +37,7 @@ def save_clip(folder: str | Path, seed: int = 0) -> None:
         seed: Seeds the weights.
     """
     library = transformers()
-    tokenizer = library.CLIPTokenizer(vocab=_vocabulary(), merges=[], model_max_length=77)
+    tokenizer = clip_tokenizer()
     tower = TRANSFORMER | {"intermediate_size": 128, "projection_dim": 32}
     text = tower | {
         "vocab_size": len(tokenizer),
@@ -75,14 +75,6 @@ def save_dino(folder: str | Path, seed: int = 0) -> None:
     )
     for part in (_random(library.Dinov2Model, config, seed), processor):
         part.save_pretrained(folder)
-
-
-def _vocabulary() -> dict[str, int]:
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    letters = sorted(ByteLevel.alphabet())
-    words = [*letters, *(f"{letter}</w>" for letter in letters), START, END]
-    return {word: index for index, word in enumerate(words)}
 
 
 def _random(kind: type, config: Any, seed: int) -> nn.Module:

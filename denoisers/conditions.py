@@ -28,6 +28,10 @@ class Conditions:
     Args:
         tokens: What a frozen backbone says of an image, the first token of the whole of it.
         given: Which rows have tokens; the others are unconditional. None for all.
+        pooled: What the text behind the tokens says as a whole, for networks that are told that
+            apart from its tokens.
+        areas: How much of each pixel belongs to each of several texts, in [0, 1] and 1 in all;
+            `denoisers.regions.Regional` has the texts.
         guide: A coarse picture of the window's content, in [-1, 1].
         guided: How much `guide` says at a pixel, in [0, 1]; 0 where nothing is known of it.
         known: 1 where a pixel is given, 0 where it is to be made.
@@ -38,6 +42,8 @@ class Conditions:
 
     tokens: Tokens | None = None
     given: Bool[Tensor, " batch"] | None = None
+    pooled: Float[Tensor, "batch pooled_features"] | None = None
+    areas: Float[Tensor, "batch texts height width"] | None = None
     guide: Image | None = None
     guided: Float[Tensor, "batch 1 height width"] | None = None
     known: Float[Tensor, "batch 1 height width"] | None = None
@@ -48,7 +54,12 @@ class Conditions:
         lengths = {len(value) for value in self._values().values()}
         if len(lengths) > 1:
             raise ValueError(f"conditions must have one row a window each, got {sorted(lengths)}.")
-        for name, other in (("given", "tokens"), ("guided", "guide"), ("guide", "guided")):
+        for name, other in (
+            ("given", "tokens"),
+            ("pooled", "tokens"),
+            ("guided", "guide"),
+            ("guide", "guided"),
+        ):
             if getattr(self, name) is not None and getattr(self, other) is None:
                 raise ValueError(f"{name} must not be told without {other}.")
 

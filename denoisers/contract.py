@@ -5,6 +5,10 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+# Stands for the infinite level of an image of which nothing is left, such as t = 1 of a flow: what
+# it would hold of x0 is below the rounding of float32.
+PURE_NOISE = 1e6
+
 Image = Float[Tensor, "batch channels height width"]
 Mask = Bool[Tensor, "#batch #channels height width"]
 Sigma = Float[Tensor, "#batch 1 #height #width"]
@@ -25,8 +29,32 @@ class Denoiser(Protocol):
 
 
 @runtime_checkable
+class Levels(Protocol):
+    """The noise levels a denoiser was trained on, and its own way down them.
+
+    Attributes:
+        sigma_min: Lowest level.
+        sigma_max: Highest level at which something of the image is left.
+    """
+
+    sigma_min: float
+    sigma_max: float
+
+    def ladder(self, num_steps: int) -> Float[Tensor, " levels"]:
+        """Returns the levels of as many steps of the denoiser's own sampler, then 0; on the CPU."""
+        ...
+
+    def start(self, sigma: float) -> float:
+        """Returns what unit noise is multiplied by to stand for x_t at the first level."""
+        ...
+
+
+@runtime_checkable
 class PatchDenoiser(Denoiser, Protocol):
     """A denoiser of patches that says which patches it takes.
+
+    One that was trained on levels of its own has an attribute `levels`, of `Levels`, too, and one
+    that knows no larger images an attribute `longest`, in pixels along an axis.
 
     Attributes:
         patch_size: Side of the square patch it was trained on, in pixels.

@@ -180,7 +180,7 @@ class EDMPrecond(nn.Module):
 
     def _refuse_other_conditions(self, x_t: Image, conditions: Conditions | None) -> None:
         told = conditions or Conditions()
-        for name in ("tokens", "guide"):
+        for name in ("tokens", "guide", "pooled", "areas"):
             if getattr(told, name) is not None and name not in self.takes:
                 takes = ", ".join(sorted(self.takes)) or "nothing: it is unconditional"
                 raise ValueError(f"this denoiser takes no {name}; what it takes is {takes}.")

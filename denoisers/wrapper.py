@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from denoisers.conditions import Taken
-from denoisers.contract import Denoiser, Image, PatchDenoiser, Sigma, Variance
+from denoisers.contract import Denoiser, Image, Levels, PatchDenoiser, Sigma, Variance
 
 __all__ = ["Answer", "Ask", "PatchWrapper", "Wrapper"]
 
@@ -76,3 +76,5 @@ class PatchWrapper(Wrapper):
         self.channels = denoiser.channels
         self.takes_noise_maps = denoiser.takes_noise_maps
         self.takes: frozenset[Taken] = getattr(denoiser, "takes", frozenset())
+        self.levels: Levels | None = getattr(denoiser, "levels", None)
+        self.longest: int | None = getattr(denoiser, "longest", None)

@@ -11,14 +11,14 @@ References:
 """
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from diffusers import DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from denoisers.contract import Denoiser, Image, Sigma
+from denoisers.contract import Denoiser, Image, Levels, Sigma
 from sampling.noise import NoiseStream
 from sampling.solvers import Solver, Step, solve
 
@@ -26,6 +26,26 @@ __all__ = ["Diffusers"]
 
 Name = Literal["dpmsolver++", "deis", "ddim"]
 Scheduler = DPMSolverMultistepScheduler | DEISMultistepScheduler | DDIMScheduler
+SCHEDULERS: dict[str, type[Scheduler]] = {
+    "dpmsolver++": DPMSolverMultistepScheduler,
+    "deis": DEISMultistepScheduler,
+    "ddim": DDIMScheduler,
+}
+
+
+@runtime_checkable
+class DiscretelyLevelled(Levels, Protocol):
+    """Levels of timesteps, and the settings of their schedulers.
+
+    Attributes:
+        sigmas: The level of every timestep, ascending.
+    """
+
+    sigmas: Float[Tensor, " timesteps"]
+
+    def scheduler_of(self, kind: type, **settings: Any) -> Any:
+        """Returns a scheduler of those timesteps that is given clean estimates."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +61,10 @@ class Diffusers(Solver):
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
         rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
+            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
+            One of discrete timesteps then runs as in its own pipeline, to the last step, which
+            some schedulers end at the lowest level and not at 0.
         scheduler: Multistep DPM-Solver++ ([DPM++] Alg. 2), DEIS in log-rho ([DEIS] Sec. 3), or
             DDIM without noise ([DDIM] Eq. 12), which is the Euler step in sigma.
         order: Order of the multistep solvers, 1 to 3; 1 is DDIM. DDIM itself ignores it.
@@ -60,10 +84,27 @@ class Diffusers(Solver):
 
     @override
     def __call__(self, denoiser: Denoiser, eps: Image, noise: NoiseStream) -> Image:
+        if isinstance(self.levels, DiscretelyLevelled):
+            return self._as_in_its_pipeline(denoiser, eps, self.levels)
         sigmas = self.sigmas()
         # A multistep scheduler remembers estimates: a new one for every call.
         step = scheduler_step(self.new_scheduler(sigmas))
-        return solve(step, denoiser, float(sigmas[0]) * eps, sigmas)
+        return solve(step, denoiser, self.started(eps, sigmas[0]), sigmas)
+
+    def _as_in_its_pipeline(
+        self, denoiser: Denoiser, eps: Image, levels: DiscretelyLevelled
+    ) -> Image:
+        """Returns what a pipeline with this scheduler makes of `eps`, its latents."""
+        orders = {} if self.scheduler == "ddim" else {"solver_order": self.order}
+        scheduler = levels.scheduler_of(SCHEDULERS[self.scheduler], **orders)
+        scheduler.set_timesteps(self.num_steps)
+        x_vp = eps * scheduler.init_noise_sigma
+        for timestep in scheduler.timesteps:
+            sigma = float(levels.sigmas[timestep.long()])
+            level = eps.new_full((1, 1, 1, 1), sigma)
+            x0_hat = denoiser(x_vp * levels.start(sigma), level)
+            x_vp = scheduler.step(x0_hat, timestep, x_vp).prev_sample
+        return x_vp
 
     def new_scheduler(self, sigmas: Float[Tensor, " levels"]) -> Scheduler:
         """Returns a scheduler that stands at the first level of the ladder.
@@ -79,8 +120,7 @@ class Diffusers(Solver):
             scheduler.set_timesteps(self.num_steps)
             scheduler.alphas_cumprod = 1 / (1 + sigmas[:-1].flip(0).square())
             return scheduler
-        multistep = {"dpmsolver++": DPMSolverMultistepScheduler, "deis": DEISMultistepScheduler}
-        scheduler = multistep[self.scheduler](
+        scheduler = SCHEDULERS[self.scheduler](
             # One more than the steps: its linspace leaves out timestep 0.
             num_train_timesteps=self.num_steps + 1,
             prediction_type="sample",

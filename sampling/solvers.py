@@ -13,13 +13,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
-from denoisers.contract import Denoiser, Image, Sigma
+from denoisers.contract import Denoiser, Image, Levels, PatchDenoiser, Sigma
 from sampling.noise import NoiseStream
 from sampling.sigmas import karras_sigmas
 
@@ -35,6 +36,9 @@ __all__ = [
     "heun_step",
     "solve",
 ]
+
+# A level at which nothing is seen of an image in [-1, 1], nor of its mean over 1,000 pixels.
+ALL_NOISE = 1e3
 
 Step = Callable[[Denoiser, Image, Sigma, Sigma], Image]
 Ladder = (
@@ -56,13 +60,20 @@ def euler_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) 
 def heun_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -> Image:
     """Second-order step of [EDM] Alg. 1; two evaluations.
 
-    Pixels whose `sigma_next` is 0 take the first-order step alone (Alg. 1, line 6).
+    Pixels whose `sigma_next` is 0 take the first-order step alone (Alg. 1, line 6), and so do those
+    from `ALL_NOISE` up, where a ladder that begins at infinity leaps to levels of the image's size:
+    the estimate is the mean all the way, for which that step is exact, while the second slope would
+    be multiplied by the leap.
     """
-    slope = (x_t - denoiser(x_t, sigma)) / _nonzero(sigma)
+    x0_hat = denoiser(x_t, sigma)
+    slope = (x_t - x0_hat) / _nonzero(sigma)
     x_euler = x_t + (sigma_next - sigma) * slope
+    from_noise = sigma >= ALL_NOISE
+    # Between numbers as large as these a difference would be lost to rounding.
+    x_euler = torch.where(from_noise, x0_hat + sigma_next * slope, x_euler)
     slope_next = (x_euler - denoiser(x_euler, sigma_next)) / _nonzero(sigma_next)
     mean_slope = torch.where(sigma_next > 0, (slope + slope_next) / 2, slope)
-    return x_t + (sigma_next - sigma) * mean_slope
+    return torch.where(from_noise, x_euler, x_t + (sigma_next - sigma) * mean_slope)
 
 
 def _nonzero(sigma: Sigma) -> Sigma:
@@ -133,20 +144,62 @@ class Solver(abc.ABC):
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
         rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
+            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
     """
 
     num_steps: int = 40
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     rho: float = 7.0
+    levels: Literal["auto", "karras"] | Levels = "auto"
 
     def __post_init__(self) -> None:
         self.sigmas()
 
     def sigmas(self) -> Float[Tensor, " levels"]:
         """Returns the ladder, `num_steps` levels and a 0."""
+        if isinstance(self.levels, Levels):
+            return self.levels.ladder(self.num_steps)
         return karras_sigmas(
             self.num_steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max, rho=self.rho
+        )
+
+    def fitted(self, denoiser: PatchDenoiser) -> "Solver":
+        """Returns this solver within the levels that a denoiser was trained on.
+
+        One whose levels are `auto` goes down the denoiser's own ladder; one of `karras` has its
+        ends moved to those of the denoiser where they lie beyond. For a denoiser that has no levels
+        of its own it is the solver itself.
+        """
+        own: Levels | None = getattr(denoiser, "levels", None)
+        if own is None or isinstance(self.levels, Levels):
+            return self
+        if self.levels == "auto":
+            return dataclasses.replace(self, levels=own)
+        return dataclasses.replace(
+            self,
+            sigma_min=max(self.sigma_min, own.sigma_min),
+            sigma_max=min(self.sigma_max, own.sigma_max),
+        )
+
+    def started(self, eps: Image, sigma: Float[Tensor, ""]) -> Image:
+        """Returns unit noise as x_t at the first level of the ladder."""
+        scale = self.levels.start(float(sigma)) if isinstance(self.levels, Levels) else float(sigma)
+        return scale * eps
+
+    def refuse_misfits(self, denoiser: PatchDenoiser) -> None:
+        """Checks that a denoiser knows the levels it will be asked about.
+
+        Raises:
+            ValueError: If the first one is above all that it was trained on.
+        """
+        own: Levels | None = getattr(denoiser, "levels", None)
+        if own is None or isinstance(self.levels, Levels) or self.sigma_max <= own.sigma_max:
+            return
+        raise ValueError(
+            f"the denoiser was trained on noise levels up to {own.sigma_max:.3g}, but the solver "
+            f"starts at sigma_max={self.sigma_max:g}: take solver.fitted(denoiser)."
         )
 
     @abc.abstractmethod
@@ -163,6 +216,8 @@ class SingleStepSolver(Solver):
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
         rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
+            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
         churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
             at most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.
@@ -180,6 +235,21 @@ class SingleStepSolver(Solver):
         if self.churn < 0:
             raise ValueError(f"churn must be at least 0, got {self.churn}.")
 
+    @override
+    def fitted(self, denoiser: PatchDenoiser) -> "SingleStepSolver":
+        """As `Solver.fitted`; nor does churn raise a level above those of the denoiser."""
+        fitted = super().fitted(denoiser)
+        if fitted is self or not self.churn:
+            return fitted
+        highest = denoiser.levels.sigma_max / (1 + self.gamma)
+        s_max = highest if self.s_max is None else min(self.s_max, highest)
+        return dataclasses.replace(fitted, s_max=s_max)
+
+    @property
+    def gamma(self) -> float:
+        """By how much of itself churn raises a level."""
+        return min(self.churn / self.num_steps, 2**0.5 - 1)
+
     @property
     @abc.abstractmethod
     def plain_step(self) -> Step:
@@ -193,15 +263,14 @@ class SingleStepSolver(Solver):
         """Returns `step` under this solver's churn."""
         if not self.churn:
             return step
-        gamma = min(self.churn / self.num_steps, 2**0.5 - 1)
         return churned(
-            step, noise, gamma=gamma, s_noise=self.s_noise, s_min=self.s_min, s_max=self.s_max
+            step, noise, gamma=self.gamma, s_noise=self.s_noise, s_min=self.s_min, s_max=self.s_max
         )
 
     @override
     def __call__(self, denoiser: Denoiser, eps: Image, noise: NoiseStream) -> Image:
         sigmas = self.sigmas()
-        return self.descend(denoiser, float(sigmas[0]) * eps, sigmas, noise)
+        return self.descend(denoiser, self.started(eps, sigmas[0]), sigmas, noise)
 
     def descend(self, denoiser: Denoiser, x_t: Image, sigmas: Ladder, noise: NoiseStream) -> Image:
         """Returns the image that `x_t` becomes down a ladder of your own, of numbers or maps."""
@@ -220,6 +289,8 @@ class Heun(SingleStepSolver):
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
         rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
+            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
         churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
             at most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.
@@ -242,6 +313,8 @@ class Euler(SingleStepSolver):
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
         rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
+            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
         churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
             at most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.

@@ -61,6 +61,15 @@ class Strategy(abc.ABC):
                 windows, or `known` has another size; before the first network call.
         """
 
+    @property
+    def core(self) -> "Strategy":
+        """What orders and weighs the windows: this strategy, but for one that wraps another."""
+        return self
+
+    def denoised(self, canvas: Canvas) -> Canvas:
+        """Returns the canvas that the denoiser works on, in its own pixels: this one."""
+        return canvas
+
     @abc.abstractmethod
     def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
         """Returns where seams would be: the edges of windows inside the canvas."""
@@ -75,8 +84,10 @@ class Strategy(abc.ABC):
         """Checks that the arguments of `generate` belong together.
 
         Raises:
-            ValueError: If channels, sizes or numbers of samples differ.
+            ValueError: If channels, sizes or numbers of samples differ, or the solver starts at a
+                level that the denoiser does not know.
         """
+        self.solver.refuse_misfits(denoiser)
         if canvas.channels != denoiser.channels:
             raise ValueError(
                 f"a canvas must have the denoiser's {denoiser.channels} channels, got "

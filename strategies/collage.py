@@ -25,7 +25,7 @@ from strategies.canvas import Canvas
 from strategies.context import RegionContext
 from strategies.windows import Regions
 
-__all__ = ["Collage", "Weighted", "cut", "total_weight"]
+__all__ = ["Collage", "Weighted", "cut", "folded", "total_weight", "unrolled"]
 
 Weight = Float64[Tensor, "#regions 1 1 #height #width"]
 
@@ -82,7 +82,7 @@ class Collage:
             estimates = self._estimates(x_t, sigma, context, group.regions) * weight
             for (rows, columns), estimate in zip(group.regions.slices, estimates, strict=True):
                 x0_hat[..., rows, columns] += estimate
-        return _folded(x0_hat, self.canvas)
+        return folded(x0_hat, self.canvas)
 
     def _weights_like(self, image: Image) -> list[float | Tensor]:
         """Returns the weights on the image's device, moved there once and not at every level."""
@@ -117,12 +117,12 @@ def total_weight(groups: list[Weighted], canvas: Canvas) -> Float64[Tensor, "hei
         maps = weight.expand(len(regions.corners), 1, 1, regions.height, regions.width)
         for (rows, columns), share in zip(regions.slices, maps[:, 0, 0], strict=True):
             total[rows, columns] += share
-    return _folded(total, canvas)
+    return folded(total, canvas)
 
 
 def cut(image: Tensor, regions: Regions) -> Float[Tensor, "regions batch channels height width"]:
     """Returns the regions of an image, modulo its size."""
-    image = _unrolled(image, *regions.reach)
+    image = unrolled(image, *regions.reach)
     return torch.stack([image[..., rows, columns] for rows, columns in regions.slices])
 
 
@@ -136,7 +136,7 @@ def _unrolled_size(groups: list[Weighted], canvas: Canvas) -> tuple[int, int]:
     return height, width
 
 
-def _unrolled(image: Tensor, height: int, width: int) -> Tensor:
+def unrolled(image: Tensor, height: int, width: int) -> Tensor:
     """Returns the image, continued with its own beginning up to that size if it is smaller."""
     for axis, size in ((-2, height), (-1, width)):
         copies = -(-size // image.shape[axis])
@@ -145,7 +145,7 @@ def _unrolled(image: Tensor, height: int, width: int) -> Tensor:
     return image
 
 
-def _folded(image: Tensor, canvas: Canvas) -> Tensor:
+def folded(image: Tensor, canvas: Canvas) -> Tensor:
     """Adds what lies beyond the canvas to where it belongs, and returns the canvas."""
     for axis, length in ((-2, canvas.height), (-1, canvas.width)):
         beyond = image.shape[axis]

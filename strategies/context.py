@@ -32,6 +32,7 @@ __all__ = [
     "RegionContext",
     "WindowContext",
     "conditions_at",
+    "region_of",
     "slerp",
 ]
 
@@ -87,7 +88,7 @@ class RegionContext:
             size = regions.height, regions.width
             places = [Place(*corner, *size) for corner in regions.corners]
             mask = self.known.mask.expand(len(self.known.y), *self.known.mask.shape[1:])
-            known = torch.cat([_region(mask, place, self.canvas) for place in places])
+            known = torch.cat([region_of(mask, place, self.canvas) for place in places])
             self._rows[regions] = self.context.at(places, self.canvas, self.known, known)
         return self._rows[regions]
 
@@ -236,8 +237,8 @@ class CanvasContext:
         else:
             return {}
         return {
-            "guide": torch.cat([_region(guide, place, canvas) for place in places]),
-            "guided": torch.cat([_region(guided, place, canvas) for place in places]),
+            "guide": torch.cat([region_of(guide, place, canvas) for place in places]),
+            "guided": torch.cat([region_of(guided, place, canvas) for place in places]),
         }
 
 
@@ -284,7 +285,7 @@ def _on_canvas(seen: Known, canvas: Canvas, samples: int) -> Known:
     return Known(y, seen.mask[within].expand(samples, -1, -1, -1))
 
 
-def _region(image: Tensor, place: Place, canvas: Canvas) -> Tensor:
+def region_of(image: Tensor, place: Place, canvas: Canvas) -> Tensor:
     """Returns a window of an image of the canvas; 0 beyond an edge that does not wrap."""
     for axis, start, length, wraps in (
         (-2, place.top, place.height, canvas.wrap_height),

@@ -48,6 +48,12 @@ class Direct(ParallelStrategy):
                 f"a canvas must be at least one window of {window} along both axes, got "
                 f"{canvas.height} x {canvas.width} px."
             )
+        longest = getattr(denoiser, "longest", None)
+        if longest is not None and max(canvas.height, canvas.width) > longest:
+            raise ValueError(
+                f"the network knows places up to {longest} px along an axis and takes no larger "
+                f"canvas whole, got {canvas.height} x {canvas.width} px: take another strategy."
+            )
         return dataclasses.replace(
             canvas,
             height=_next_multiple(canvas.height, multiple, wraps=canvas.wrap_height),

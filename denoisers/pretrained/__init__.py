@@ -1,0 +1,1 @@
+"""Diffusion models of the `diffusers` library as denoisers of patches."""
