@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
+from benchmarks.model import is_pretrained
 from benchmarks.settings import DEFAULT_SOLVER, Settings
 from sampling.solvers import Solver
 from strategies.base import Strategy
@@ -35,6 +36,7 @@ SHORT_NAMES = {
     "data": {
         "landscapes": ["datamodules.landscapes.Landscapes"],
         "photos": ["datamodules.photos.Photos"],
+        "none": ["datamodules.nothing.Nothing"],
         "lhq": ["datamodules.lhq.Lhq"],
         "lsun_tower": ["datamodules.lsun_tower.LsunTower"],
     },
@@ -50,6 +52,8 @@ SHORT_NAMES = {
 
 # Other words for the same thing.
 SYNONYMS = {"preset": "config", "accelerator": "device"}
+# Settings of the group `runtime` that may stand alone.
+OF_RUNTIME = ("precision", "compile", "window_batch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +100,7 @@ def parse(arguments: list[str]) -> Plan:
         SystemExit: After printing the help, if that is asked for.
     """
     command = read(
-        arguments,
+        with_defaults_of_pretrained(arguments),
         Settings,
         prog="python -m benchmarks.run",
         description="Runs strategies on one shared denoiser and compares what comes out. "
@@ -110,6 +114,17 @@ def parse(arguments: list[str]) -> Plan:
     settings = command.settings
     strategies = {name: command.build(name, solver=settings.solver) for name in command.classes}
     return Plan(settings, strategies, command.record)
+
+
+def with_defaults_of_pretrained(arguments: list[str]) -> list[str]:
+    """Puts the preset of pretrained models first where one is named on the command line.
+
+    >>> with_defaults_of_pretrained(["denoiser=diffusers:google/ddpm-church-256"])
+    ['config=pretrained', 'denoiser=diffusers:google/ddpm-church-256']
+    """
+    names = [word.removeprefix("--").partition("=") for word in arguments]
+    named = any(key == "denoiser" and is_pretrained(value) for key, _, value in names)
+    return ["config=pretrained", *arguments] if named else arguments
 
 
 def read(
@@ -138,6 +153,8 @@ def read(
     known_presets = {} if presets is None else {path.stem: path for path in presets.glob("*.yaml")}
     parser = _parser(settings_class, prog, description, defaults, sorted(known_presets))
     tokens = normalised(arguments, known_presets)
+    if any(field.name == "runtime" for field in dataclasses.fields(settings_class)):
+        tokens = [_of_runtime(token) for token in tokens]
     shared, own = _sorted_out(tokens, {*names(), *_given_strategies(tokens)})
     refuse_unknown_keys(parser, shared)
     config = parsed(parser, shared)
@@ -223,6 +240,11 @@ def _common(token: str) -> str:
     if key == "accelerator" and value in ("gpu", "cuda"):
         value = "cuda"
     return f"--{SYNONYMS.get(key, key)}{equals}{value}"
+
+
+def _of_runtime(token: str) -> str:
+    key = token.removeprefix("--").partition("=")[0]
+    return f"--runtime.{token.removeprefix('--')}" if key in OF_RUNTIME else token
 
 
 def _spelt_out(token: str, presets: dict[str, Path]) -> list[str]:

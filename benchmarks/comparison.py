@@ -104,23 +104,25 @@ class Comparison:
     def _ruler(self, progress: Progress) -> Ruler:
         """Builds the ruler and measures real images with it."""
         settings, side = self.run.plan.settings, min(self.run.canvas.height, self.run.canvas.width)
-        task = self._task(progress, "reference", settings.num_reference)
-        reference = reference_of(
-            settings.data,
-            self.run.features,
-            self.run.processes,
-            count=settings.num_reference,
-            side=side,
-            cache=settings.cache_folder,
-            advance=lambda crops: progress.advance(task, crops),
-        )
+        reference = None
+        if settings.real is not None:
+            task = self._task(progress, "reference", settings.num_reference)
+            reference = reference_of(
+                settings.real,
+                self.run.features,
+                self.run.processes,
+                count=settings.num_reference,
+                side=side,
+                cache=settings.cache_folder,
+                advance=lambda crops: progress.advance(task, crops),
+            )
         ruler = Ruler.of(
-            settings.data,
+            settings.real,
             self.run.features,
             reference,
             self.run.canvas,
             num_samples=settings.num_samples,
-            strip=self.run.denoiser.patch_size,
+            strip=self.run.model.patch,
             seed=settings.seed,
             clip=self.run.clip,
             seeds=None if self.run.telling.seeds is None else self.run.telling.seeds.images,
@@ -129,7 +131,7 @@ class Comparison:
             progress.console.print(
                 f"no real canvases for seams and drift: {ruler.why_no_long_crops}", markup=False
             )
-        if self.run.results.real is None:
+        if settings.real is not None and self.run.results.real is None:
             self.run.results.real = self._real_row(ruler, progress)
             self._keep()
             self._tell(self.run.results.real)
@@ -150,7 +152,7 @@ class Comparison:
         for run in self.run.processes.share(
             runs_of(list(range(settings.num_samples)), longest=CHUNK)
         ):
-            crops = settings.data.crops("test", len(run), *size, first=first + run.start)
+            crops = settings.real.crops("test", len(run), *size, first=first + run.start)
             metrics.update(crops, torch.tensor(run))
             progress.advance(task, len(run))
         pictures = ruler.long_crops[: settings.pictures] if long else []
@@ -166,14 +168,15 @@ class Comparison:
 
     def _measures_patches(self) -> bool:
         """Whether patches are as large as the squares that FID+ compares."""
-        side = min(self.run.canvas.height, self.run.canvas.width)
-        return self.run.plan.settings.patches and self.run.denoiser.patch_size == side
+        settings, side = self.run.plan.settings, min(self.run.canvas.height, self.run.canvas.width)
+        return settings.patches and settings.real is not None and self.run.model.patch == side
 
     def _patches_row(self, ruler: Ruler, progress: Progress) -> Row:
         """Measures squares that the denoiser makes by itself: the plain FID."""
-        side = self.run.denoiser.patch_size
+        side = self.run.model.patch
         square = Canvas(height=side, width=side, channels=self.run.canvas.channels)
-        strategy = Direct(solver=self.run.plan.settings.solver)
+        settings = self.run.plan.settings
+        strategy = self.run.model.fitted(Direct(solver=settings.solver), settings.runtime)
         telling = self.run.telling.facts
         made = self._made(PATCHES, strategy, square, telling, ruler.crop_metrics(), progress)
         return self._row(
@@ -311,7 +314,7 @@ class Comparison:
         compared = cost is not None
         return Row(
             strategy=name,
-            parallel=isinstance(strategy, ParallelStrategy) if compared else None,
+            parallel=isinstance(strategy.core, ParallelStrategy) if compared else None,
             border_columns=[] if borders is None else list(borders.columns),
             settings={} if strategy is None else plain(strategy),
             fingerprint=self._fingerprint(ruler, strategy, telling),
@@ -339,17 +342,17 @@ class Comparison:
             "clip_sha256": None if self.run.clip is None else self.run.clip.fingerprint,
             "num_samples": settings.num_samples,
             "num_reference": settings.num_reference,
-            "reference_sha256": ruler.reference.sha256,
+            "reference_sha256": None if ruler.reference is None else ruler.reference.sha256,
             "crop_seed": settings.seed,
             "strip": ruler.strip,
             "canvas": f"{canvas.height} x {canvas.width} px",
             "wraps": f"height: {canvas.wrap_height}, width: {canvas.wrap_width}",
             "denoiser_sha256": self.run.results.denoiser["weights_sha256"],
-            "precision": settings.precision,
-            "compile": settings.compile,
-            "window_batch": settings.window_batch,
+            "precision": settings.runtime.precision,
+            "compile": settings.runtime.compile,
+            "window_batch": settings.runtime.window_batch,
             "seed": settings.seed,
-            "strategy": None if strategy is None else plain(strategy),
+            "strategy": None if strategy is None else plain(strategy.core),
             "context": None if telling is None else telling.description,
             "seeds_sha256": None if seeds is None else seeds.sha256,
             "versions": environment["versions"],

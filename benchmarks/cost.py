@@ -35,10 +35,12 @@ def measured_cost(
     timings = [bench.run(strategy, canvas) for _ in range(1 + repeats)][1:]
     seconds = [timing.seconds for timing in timings]
     quartiles = Quartiles.of(seconds)
+    small = strategy.denoised(canvas)
     return Cost(
         network_calls=denoiser.calls,
         patch_evaluations=denoiser.patches,
-        pixels_per_pixel=denoiser.pixels / (canvas.height * canvas.width),
+        # In the denoiser's own pixels, on both sides.
+        pixels_per_pixel=denoiser.pixels / (small.height * small.width),
         gradient_passes=denoiser.gradient_passes,
         latency=Spread(quartiles.median, quartiles.lower, quartiles.upper, repeats),
         seconds_per_canvas=sum(seconds) / repeats,

@@ -2,12 +2,14 @@
 
 import dataclasses
 import itertools
+import re
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from benchmarks.accounting import Metered
 from benchmarks.budget import steps_within
@@ -15,7 +17,6 @@ from benchmarks.command_line import Plan
 from benchmarks.context.choice import telling_of
 from benchmarks.context.telling import UNTOLD, Telling
 from benchmarks.environment import (
-    autocast_dtype,
     describe_environment,
     device_name,
     resolve_device,
@@ -27,12 +28,12 @@ from benchmarks.loggers import Loggers, build_loggers, refuse_missing
 from benchmarks.metrics.clip import ClipImages
 from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.ruler import drift_distance
+from benchmarks.model import Model, load_model
 from benchmarks.processes import Processes, launched
 from benchmarks.records import Results
 from benchmarks.window_batch import Memory, with_batch
-from denoisers.checkpoint import describe_checkpoint, load_denoiser
 from denoisers.contract import PatchDenoiser
-from denoisers.precond import EDMPrecond
+from strategies.async_patch import NeedsNoiseMapsError
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 
@@ -48,7 +49,8 @@ class Prepared:
         strategies: What is compared, by the names of their rows.
         budgets: What rows were given in place of equal steps, by their names.
         processes: Who shares the work.
-        denoiser: The shared denoiser, under the meter.
+        model: The shared denoiser and what belongs to it.
+        denoiser: The denoiser under the meter.
         canvas: What every strategy makes.
         telling: What it is told.
         features: The network behind FID+.
@@ -62,6 +64,7 @@ class Prepared:
     strategies: dict[str, Strategy]
     budgets: dict[str, float]
     processes: Processes
+    model: Model
     denoiser: Metered
     canvas: Canvas
     telling: Telling
@@ -82,27 +85,38 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     """
     settings = plan.settings
     device = resolve_device(settings.device)
-    denoiser = load_denoiser(settings.denoiser)
-    canvas = canvas_of(denoiser, plan)
+    model = load_model(
+        settings.denoiser,
+        settings.runtime,
+        negative_prompt=settings.context.negative_prompt,
+        label=settings.context.label,
+    )
+    denoiser = model.denoiser
+    canvas = model.canvas(settings.canvas)
     telling = telling_of(
         settings.context,
-        denoiser,
+        model,
         canvas,
-        settings.data,
+        settings.real,
         # Behind the real canvases, so that those say how near a scene comes by chance.
         first=settings.num_reference + settings.num_samples,
         count=settings.num_samples,
     )
-    strategies, budgets = within_budgets(plan, denoiser, canvas, telling)
+    fitted = {name: model.fitted(s, settings.runtime) for name, s in plan.strategies.items()}
+    if settings.strategy == "all":
+        fitted = without_those_that_need_maps(fitted, model)
+    strategies, budgets = within_budgets(fitted, settings.budgets, denoiser, canvas, telling)
     for name, strategy in strategies.items():
         try:
+            strategy.refuse_denoiser(denoiser)
             strategy.borders(denoiser, canvas)
             telling.refuse_misfits(strategy, denoiser, canvas)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-    side = min(canvas.height, canvas.width)
-    settings.data.crop("test", 0, side, side)
-    refuse_other_split(describe_checkpoint(settings.denoiser), settings.data.description)
+    if settings.real is not None:
+        side = min(canvas.height, canvas.width)
+        settings.real.crop("test", 0, side, side)
+        refuse_other_split(model.description, settings.real.description)
     if settings.latency is not None and not (settings.latency / LATENCY_RECORD).is_file():
         raise FileNotFoundError(
             f"latency must be the folder of a run of benchmarks.latency, with a "
@@ -126,20 +140,20 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     )
     if processes.device.type == "cuda":
         clip = build_clip(plan, processes.device)
-    fresh = fresh_results(
-        plan, arguments, processes, features, canvas, denoiser.patch_size, telling
-    )
+    fresh = fresh_results(plan, arguments, processes, features, canvas, model, strategies, telling)
     folder, results = processes.once(
         lambda: locked_folder(fresh, settings.results, set(strategies))
     )
-    processes.once(lambda: settings.data.write_manifest(folder.path / "manifest.json"))
+    if settings.real is not None:
+        processes.once(lambda: settings.real.write_manifest(folder.path / "manifest.json"))
     loggers = build_loggers(settings.loggers if processes.first else [], folder.path)
     return Prepared(
         plan,
         strategies,
         budgets,
         processes,
-        Metered(tuned(denoiser.to(processes.device), plan, memory_of(plan, processes.device))),
+        model,
+        Metered(tuned(model, plan, processes.device)),
         canvas,
         telling.to(processes.device),
         features,
@@ -157,32 +171,45 @@ def locked_folder(fresh: Results, root: Path, strategies: set[str]) -> tuple[Run
     return folder, results
 
 
+def without_those_that_need_maps(
+    strategies: dict[str, Strategy], model: Model
+) -> dict[str, Strategy]:
+    """Leaves out what `strategy=all` cannot mean on a denoiser of single levels, and says so."""
+    kept = {}
+    for name, strategy in strategies.items():
+        try:
+            strategy.refuse_denoiser(model.denoiser)
+        except NeedsNoiseMapsError as error:
+            Console(stderr=True, soft_wrap=True).print(f"{name} left out: {error}", markup=False)
+        else:
+            kept[name] = strategy
+    return kept
+
+
 def within_budgets(
-    plan: Plan, denoiser: EDMPrecond, canvas: Canvas, telling: Telling = UNTOLD
+    strategies: dict[str, Strategy],
+    budgets: list[float] | None,
+    denoiser: PatchDenoiser,
+    canvas: Canvas,
+    telling: Telling = UNTOLD,
 ) -> tuple[dict[str, Strategy], dict[str, float]]:
     """Returns the strategies by the names of their rows, and the budgets of those that have one.
 
     Raises:
         ValueError: If a budget is below what a strategy's fewest steps take.
     """
-    if plan.settings.budgets is None:
-        return plan.strategies, {}
-    strategies, budgets = {}, {}
-    for budget, (name, strategy) in itertools.product(
-        plan.settings.budgets, plan.strategies.items()
-    ):
-
-        def stepped(steps: int, strategy: Strategy = strategy) -> Strategy:
-            solver = dataclasses.replace(strategy.solver, num_steps=steps)
-            return dataclasses.replace(strategy, solver=solver)
-
+    if budgets is None:
+        return strategies, {}
+    found, budgeted = {}, {}
+    for budget, (name, strategy) in itertools.product(budgets, strategies.items()):
+        small = strategy.denoised(canvas)
         try:
-            steps = steps_within(stepped, denoiser, canvas, budget, telling)
+            steps = steps_within(strategy.core.with_steps, denoiser, small, budget, telling)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        strategies[f"{name}@{budget:g}"] = stepped(steps)
-        budgets[f"{name}@{budget:g}"] = budget
-    return strategies, budgets
+        found[f"{name}@{budget:g}"] = strategy.with_steps(steps)
+        budgeted[f"{name}@{budget:g}"] = budget
+    return found, budgeted
 
 
 def build_clip(plan: Plan, device: torch.device | str) -> ClipImages | None:
@@ -193,26 +220,12 @@ def build_clip(plan: Plan, device: torch.device | str) -> ClipImages | None:
     return ClipImages(settings.clip, settings.clip_weights, device=device)
 
 
-def memory_of(plan: Plan, device: torch.device) -> Memory:
+def memory_of(model: Model, plan: Plan, device: torch.device) -> Memory:
     """Returns what is known of how much this device holds of this denoiser."""
     settings = plan.settings
-    weights = describe_checkpoint(settings.denoiser)["weights_sha256"][:16]
-    key = f"{device_name(device)}; weights {weights}; {settings.precision}"
+    weights = model.description["weights_sha256"][:16]
+    key = f"{device_name(device)}; weights {weights}; {settings.runtime.precision}"
     return Memory(settings.cache_folder / "window_batch.json", key)
-
-
-def canvas_of(denoiser: EDMPrecond, plan: Plan) -> Canvas:
-    """Returns the canvas that is asked for, with the defaults that depend on the denoiser."""
-    size = plan.settings.canvas
-    height = denoiser.patch_size if size.height is None else size.height
-    width = 6 * height if size.width is None else size.width
-    return Canvas(
-        height=height,
-        width=width,
-        channels=denoiser.channels,
-        wrap_height=size.wrap_height,
-        wrap_width=size.wrap_width,
-    )
 
 
 def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None:
@@ -235,15 +248,14 @@ def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None
             )
 
 
-def tuned(denoiser: EDMPrecond, plan: Plan, memory: Memory) -> PatchDenoiser:
-    """Sets precision and gates, compiles and sizes the calls, as asked for."""
-    denoiser.autocast_dtype = autocast_dtype(plan.settings.precision)
-    if plan.settings.context.gate is not None:
+def tuned(model: Model, plan: Plan, device: torch.device) -> PatchDenoiser:
+    """Places the networks, sets gates and sizes the calls, as asked for."""
+    settings = plan.settings
+    denoiser = model.placed(device, settings.runtime).denoiser
+    if settings.context.gate is not None:
         for gate in denoiser.network.gates.values():
-            gate.fill_(plan.settings.context.gate)
-    if plan.settings.compile:
-        denoiser.network.compile()
-    return with_batch(denoiser, plan.settings.window_batch, memory)
+            gate.fill_(settings.context.gate)
+    return with_batch(denoiser, settings.runtime.window_batch, memory_of(model, plan, device))
 
 
 def fresh_results(
@@ -252,24 +264,32 @@ def fresh_results(
     processes: Processes,
     features: FeatureNetwork,
     canvas: Canvas,
-    strip: int,
+    model: Model,
+    strategies: dict[str, Strategy],
     telling: Telling = UNTOLD,
 ) -> Results:
     """Returns the record of a run that has not begun."""
     settings = plan.settings
-    data = type(settings.data).__name__.lower()
     return Results(
-        name=settings.name or f"{data}-{settings.strategy.replace(',', '-')}",
+        name=settings.name or f"{content_of(plan)}-{settings.strategy.replace(',', '-')}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["python", "-m", "benchmarks.run", *arguments]),
         settings=plan.record | {"told": telling.description},
         environment=describe_environment(processes.device)
-        | {"sources": sha256_of_sources(map(type, plan.strategies.values()))},
-        denoiser=describe_checkpoint(settings.denoiser),
-        data=settings.data.description,
+        | {"sources": sha256_of_sources(type(one.core) for one in strategies.values())},
+        denoiser=model.description,
+        data={} if settings.real is None else settings.real.description,
         features=features.description,
         num_samples=settings.num_samples,
-        num_reference=settings.num_reference,
+        num_reference=0 if settings.real is None else settings.num_reference,
         canvas=(canvas.height, canvas.width),
-        drift_distance=drift_distance(canvas.width, strip),
+        drift_distance=drift_distance(canvas.width, model.patch),
     )
+
+
+def content_of(plan: Plan) -> str:
+    """Returns what canvases show, in a word: the data they are compared with, or the model."""
+    settings = plan.settings
+    if settings.real is not None:
+        return type(settings.real).__name__.lower()
+    return re.sub(r"[^\w.]+", "-", Path(settings.denoiser).name)

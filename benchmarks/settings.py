@@ -5,34 +5,19 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.context.settings import ContextSettings
-from benchmarks.environment import Precision
 from benchmarks.loggers import LoggerName
-from benchmarks.window_batch import WindowBatch
+from benchmarks.model import CanvasSize
+from benchmarks.runtime import DEFAULT_RUNTIME, Runtime
 from datamodules.landscapes import Landscapes
+from datamodules.nothing import Nothing
 from datamodules.patches import PatchData
 from sampling.solvers import Heun, Solver
 
-__all__ = ["DEFAULT_SOLVER", "CanvasSize", "Settings"]
+__all__ = ["DEFAULT_SOLVER", "Settings"]
 
 DEFAULT_SOLVER = Heun(num_steps=18, churn=18.0)
 DEFAULT_CONTEXT = ContextSettings()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CanvasSize:
-    """The size of what is generated.
-
-    Args:
-        height: Pixels from top to bottom; by default the denoiser's patch size.
-        width: Pixels from left to right; by default 6 times the height, as in the paper's FID+.
-        wrap_height: Whether the bottom edge continues at the top.
-        wrap_width: Whether the right edge continues at the left: a loop, a 360-degree panorama.
-    """
-
-    height: int | None = None
-    width: int | None = None
-    wrap_height: bool = False
-    wrap_width: bool = False
+DEFAULT_SIZE = CanvasSize()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,9 +28,12 @@ class Settings:
         strategy: Name of a strategy, several with commas between, or `all`; or the dotted path of
             a class of your own. A strategy's own settings are `name.setting=value`, for example
             diffcollage.overlap=8.
-        denoiser: Weights of the shared denoiser, a .safetensors file with its .json beside it.
+        denoiser: Weights of the shared denoiser, a .safetensors file with its .json beside it; or
+            `diffusers:` and a pretrained model, a folder or a name on the hub, which brings the
+            defaults of config=pretrained.
         data: Real images to compare with: `landscapes` (procedural), `photos` with
-            data.root=FOLDER, or the dotted path of a class of your own.
+            data.root=FOLDER, or the dotted path of a class of your own. `none` leaves out the
+            figures that need them.
         canvas: Size of the canvases, in pixels.
         context: What the denoiser is told; `context=seed_image` is short for
             context.mode=seed_image.
@@ -59,9 +47,8 @@ class Settings:
         budgets: Pixels that the network may evaluate for each pixel of the canvas, several with
             commas between in brackets; each strategy gets, once for each of them, as many solver
             steps as stay within it, in place of solver.num_steps. Null for equal steps.
-        window_batch: Windows in one network call. `auto` is as many as memory holds, found by
-            trying and remembered for the device. A number is exactly so many, the last call filled
-            up: the same bits at every batch_size and on any number of processes.
+        runtime: Precision, memory and speed. The words precision, compile and window_batch alone
+            are short for runtime.precision and so on.
         features: Network behind FID+: `random_conv` needs no weights; `inception` is the field's
             and needs a download or features_weights.
         features_weights: Local file with the weights of `inception`.
@@ -72,8 +59,6 @@ class Settings:
             another name for it.
         devices: Processes on each node, each with a device of its own.
         num_nodes: Nodes; start the command on each by torchrun or SLURM.
-        precision: What the network computes in: fp32, bf16 or fp16.
-        compile: Whether torch.compile compiles the network; slow to start, then faster on a GPU.
         latency_repeats: Timed runs of one canvas, after one warm-up run.
         pictures: Canvases of each strategy written as PNG.
         patches: Whether to measure squares that the denoiser makes by itself (the plain FID).
@@ -86,9 +71,9 @@ class Settings:
     """
 
     strategy: str = "all"
-    denoiser: Path = Path("checkpoints/landscapes.safetensors")
+    denoiser: Path | str = Path("checkpoints/landscapes.safetensors")
     data: PatchData = dataclasses.field(default_factory=Landscapes)
-    canvas: CanvasSize = CanvasSize()
+    canvas: CanvasSize = DEFAULT_SIZE
     context: ContextSettings = DEFAULT_CONTEXT
     num_samples: int = 64
     num_reference: int = 2000
@@ -96,7 +81,7 @@ class Settings:
     seed: int = 0
     solver: Solver = DEFAULT_SOLVER
     budgets: list[float] | None = None
-    window_batch: WindowBatch = "auto"
+    runtime: Runtime = DEFAULT_RUNTIME
     features: Literal["random_conv", "inception"] = "random_conv"
     features_weights: Path | None = None
     clip: str | None = None
@@ -104,8 +89,6 @@ class Settings:
     device: str = "auto"
     devices: int = 1
     num_nodes: int = 1
-    precision: Precision = "fp32"
-    compile: bool = False
     latency_repeats: int = 3
     pictures: int = 4
     patches: bool = True
@@ -128,8 +111,6 @@ class Settings:
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}: {reason}.")
-        if self.window_batch != "auto" and self.window_batch < 1:
-            raise ValueError(f"window_batch must be auto or at least 1, got {self.window_batch}.")
         if self.budgets is not None and (not self.budgets or min(self.budgets) <= 0):
             raise ValueError(f"budgets must be above 0, and at least one, got {self.budgets}.")
         if (self.clip is None) != (self.clip_weights is None):
@@ -137,6 +118,11 @@ class Settings:
                 "clip and clip_weights go together, got "
                 f"clip={self.clip} and clip_weights={self.clip_weights}."
             )
+
+    @property
+    def real(self) -> PatchData | None:
+        """Real images to compare with; None where there are none."""
+        return None if isinstance(self.data, Nothing) else self.data
 
     @property
     def cache_folder(self) -> Path:

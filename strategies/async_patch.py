@@ -53,6 +53,10 @@ WeakBranch = Literal["current_level", "pure_noise"]
 BY_CERTAINTY = ("uncertainty", "dual_loop")
 
 
+class NeedsNoiseMapsError(ValueError):
+    """A denoiser takes one noise level an image, and a strategy gives it several."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AsyncPatch(Outpainting):
     """Windows grow outwards from the middle; within a window levels follow the schedule.
@@ -153,8 +157,15 @@ class AsyncPatch(Outpainting):
     def refuse_misfits(
         self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
     ) -> None:
+        if self.schedule != "joint":
+            self._single_step()
+        super().refuse_misfits(denoiser, canvas, noise, known)
+
+    @override
+    def refuse_denoiser(self, denoiser: PatchDenoiser) -> None:
+        super().refuse_denoiser(denoiser)
         if not denoiser.takes_noise_maps:
-            raise ValueError(
+            raise NeedsNoiseMapsError(
                 "async_patch gives every region a noise level of its own, but this denoiser was "
                 "trained on one level an image (takes_noise_maps is False): take one trained with "
                 "noise maps, or another strategy."
@@ -166,9 +177,6 @@ class AsyncPatch(Outpainting):
                 "off its estimates are (estimates_variance is False): take one trained with a "
                 "variance head, or schedule=joint, sequential or wavefront and look_ahead=0."
             )
-        if self.schedule != "joint":
-            self._single_step()
-        super().refuse_misfits(denoiser, canvas, noise, known)
 
     @override
     def fill(self, denoiser: Denoiser, known: Known, noise: WindowNoise) -> Image:

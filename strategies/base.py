@@ -78,16 +78,29 @@ class Strategy(abc.ABC):
         """Returns the column where the first window begins; 0 where all begin at once."""
         return 0
 
+    def with_steps(self, num_steps: int) -> "Strategy":
+        """Returns the same with as many solver steps."""
+        solver = dataclasses.replace(self.solver, num_steps=num_steps)
+        return dataclasses.replace(self, solver=solver)
+
+    def refuse_denoiser(self, denoiser: PatchDenoiser) -> None:
+        """Checks that a denoiser can do what this strategy asks of one, whatever the canvas.
+
+        Raises:
+            ValueError: If it cannot, or the solver starts at a level that it does not know.
+        """
+        self.solver.refuse_misfits(denoiser)
+
     def refuse_misfits(
         self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
     ) -> None:
         """Checks that the arguments of `generate` belong together.
 
         Raises:
-            ValueError: If channels, sizes or numbers of samples differ, or the solver starts at a
-                level that the denoiser does not know.
+            ValueError: If channels, sizes or numbers of samples differ, or as `refuse_denoiser`
+                does.
         """
-        self.solver.refuse_misfits(denoiser)
+        self.refuse_denoiser(denoiser)
         if canvas.channels != denoiser.channels:
             raise ValueError(
                 f"a canvas must have the denoiser's {denoiser.channels} channels, got "

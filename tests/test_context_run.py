@@ -16,6 +16,7 @@ from benchmarks.command_line import parse
 from benchmarks.context.choice import telling_of
 from benchmarks.context.settings import ContextSettings
 from benchmarks.context.telling import UNTOLD
+from benchmarks.model import Model
 from benchmarks.preparation import prepared
 from benchmarks.records import Results
 from benchmarks.run import main
@@ -81,7 +82,7 @@ UNCONDITIONAL = {"told_by": None, "position": "none", **PLAIN}
 def telling(told=None, canvas=CANVAS, **settings):
     told = denoiser() if told is None else told
     settings = ContextSettings(**settings)
-    return telling_of(settings, told, canvas, Landscapes(), first=FIRST, count=COUNT)
+    return telling_of(settings, Model(told, {}), canvas, Landscapes(), first=FIRST, count=COUNT)
 
 
 def crop(index: int) -> torch.Tensor:
@@ -450,10 +451,12 @@ class Small(Landscapes):
 
 def test_data_without_images_so_large_can_seed_nothing():
     arguments = {"first": FIRST, "count": COUNT}
-    said = telling_of(ContextSettings(), denoiser(), CANVAS, Small(), **arguments)
+    said = telling_of(ContextSettings(), Model(denoiser(), {}), CANVAS, Small(), **arguments)
     assert said.seeds is None
     with pytest.raises(ValueError, match="no seed images: the largest image is too small"):
-        telling_of(ContextSettings(mode="seed_image"), denoiser(), CANVAS, Small(), **arguments)
+        telling_of(
+            ContextSettings(mode="seed_image"), Model(denoiser(), {}), CANVAS, Small(), **arguments
+        )
 
 
 # The whole way.

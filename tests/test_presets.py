@@ -22,7 +22,7 @@ TWINS = [name for name in BENCHMARKS + LATENCY if f"{name}_small" in BENCHMARKS 
 
 # What a twin may change: the data and weights that one has, how much of it, and its features.
 SIZE = {"data", "denoiser", "num_samples", "num_reference", "batch_size", "features", "precision"}
-SIZE |= {"latency_repeats", "solver.init_args.num_steps"}
+SIZE |= {"runtime.precision", "latency_repeats", "solver.init_args.num_steps"}
 SIZE |= {"widths", "repeats", "most_seconds", "batches"}
 
 STOCHASTIC = Heun(num_steps=80, churn=40.0, s_min=0.05, s_max=50.0, s_noise=1.003)

@@ -168,7 +168,7 @@ def test_cells_carry_what_they_are_sorted_by(results, folder):
 def test_settings_are_said_in_words(results):
     results.settings |= {
         "seed": 7,
-        "precision": "bf16",
+        "runtime": {"precision": "bf16"},
         "solver": {
             "class_path": "sampling.solvers.Heun",
             "init_args": {"num_steps": 18, "sigma_min": 0.002, "sigma_max": 80.0, "churn": 18.0},

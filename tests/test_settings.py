@@ -46,7 +46,7 @@ def test_other_words_mean_the_same():
     ("written", "value"), [("auto", "auto"), ("16", 16)], ids=["auto", "a number"]
 )
 def test_the_window_batch_is_a_word_or_a_number(written, value):
-    assert parse([f"window_batch={written}"]).settings.window_batch == value
+    assert parse([f"window_batch={written}"]).settings.runtime.window_batch == value
 
 
 def test_lists_are_written_in_brackets():

@@ -6,9 +6,11 @@ from typing import Any
 
 from backbones.catalogue import build
 from backbones.contract import Backbone
+from benchmarks.context.prompted import prompted_telling
 from benchmarks.context.seeds import ImageFile, Seeds
 from benchmarks.context.settings import WITH_TOKENS, ContextSettings
 from benchmarks.context.telling import UNTOLD, Telling, Told, one_by_one
+from benchmarks.model import Model
 from datamodules.patches import PatchData
 from denoisers.precond import EDMPrecond
 from strategies.canvas import Canvas
@@ -18,9 +20,9 @@ __all__ = ["backbone_of", "telling_of"]
 
 def telling_of(
     settings: ContextSettings,
-    denoiser: EDMPrecond,
+    model: Model,
     canvas: Canvas,
-    data: PatchData,
+    data: PatchData | None,
     *,
     first: int,
     count: int,
@@ -29,9 +31,9 @@ def telling_of(
 
     Args:
         settings: What was asked for.
-        denoiser: What is told.
+        model: What is told.
         canvas: What is made.
-        data: Where seed images come from.
+        data: Where seed images come from; None where there are none.
         first: Number of the test crop that sample 0 is seeded with.
         count: How many samples there are.
 
@@ -40,9 +42,12 @@ def telling_of(
         OSError: If an image or the backbone's weights cannot be found.
         RuntimeError: If the backbone needs a package that is not installed.
     """
-    mode = settings.mode
+    if model.pretrained is not None:
+        return prompted_telling(settings, model.pretrained, canvas)
+    refuse_several_prompts(settings)
+    mode, denoiser = settings.mode, model.denoiser
     if mode == "auto":
-        mode = "seedless" if denoiser.takes else "none"
+        mode = "text" if settings.prompt else "seedless" if denoiser.takes else "none"
     refuse_what_is_not_taken(settings, mode, denoiser)
     settings = dataclasses.replace(settings, mode=mode)
     if mode == "none":
@@ -112,7 +117,7 @@ def moved(description: dict[str, Any], weights: Path) -> dict[str, Any]:
 
 
 def seeds_of(
-    settings: ContextSettings, canvas: Canvas, data: PatchData, *, first: int, count: int
+    settings: ContextSettings, canvas: Canvas, data: PatchData | None, *, first: int, count: int
 ) -> Seeds | None:
     """Returns the seed images; None where they are not shown and the data has none so large.
 
@@ -122,6 +127,10 @@ def seeds_of(
     Raises:
         ValueError: If they are shown and cannot be had.
     """
+    if data is None:
+        if settings.shows_seeds:
+            raise ValueError("there are no seed images: data must not be none.")
+        return None
     file = None if settings.image is None else ImageFile.read(settings.image, "context.image")
     size = {"height": canvas.height, "width": canvas.width}
     seeds = Seeds(data=data, first=first, count=count, file=file, **size)
@@ -135,6 +144,20 @@ def seeds_of(
             raise ValueError(f"there are no seed images: {error}") from error
         return None
     return seeds
+
+
+def refuse_several_prompts(settings: ContextSettings) -> None:
+    """Checks that our own denoisers are told one prompt at most.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    for name in ("prompts", "regions"):
+        if getattr(settings, name) is not None:
+            raise ValueError(
+                f"context.{name} is for pretrained models, denoiser=diffusers:NAME; others are "
+                "told one context.prompt."
+            )
 
 
 def prompted(settings: ContextSettings, backbone: Backbone | None) -> Any:

@@ -45,7 +45,13 @@ class Telling(abc.ABC):
 
     @abc.abstractmethod
     def generate(
-        self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise
+        self,
+        strategy: Strategy,
+        denoiser: PatchDenoiser,
+        canvas: Canvas,
+        noise: CanvasNoise,
+        *,
+        known: Known | None = None,
     ) -> Image:
         """Returns one canvas for each sample of `noise`.
 
@@ -54,6 +60,7 @@ class Telling(abc.ABC):
             denoiser: What is asked, and metered: guidance lies round it.
             canvas: Their size.
             noise: Numbers the samples.
+            known: Pixels that are given.
         """
 
     @property
@@ -94,9 +101,15 @@ class Untold(Telling):
 
     @override
     def generate(
-        self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise
+        self,
+        strategy: Strategy,
+        denoiser: PatchDenoiser,
+        canvas: Canvas,
+        noise: CanvasNoise,
+        *,
+        known: Known | None = None,
     ) -> Image:
-        return strategy.generate(denoiser, canvas, noise)
+        return strategy.generate(denoiser, canvas, noise, known=known)
 
     @property
     @override
@@ -135,14 +148,19 @@ class Told(Telling):
 
     @override
     def generate(
-        self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise
+        self,
+        strategy: Strategy,
+        denoiser: PatchDenoiser,
+        canvas: Canvas,
+        noise: CanvasNoise,
+        *,
+        known: Known | None = None,
     ) -> Image:
-        if self.settings.guidance != 1:
-            denoiser = Guided(denoiser, self.settings.guidance)
+        if self.settings.scale != 1:
+            denoiser = Guided(denoiser, self.settings.scale)
         context = CanvasContext(**self._tokens(canvas, noise), **self._guide(noise))
         if self.settings.guide == "plan":
             context = planned_context(strategy, denoiser, canvas, noise, context, scale=self.scale)
-        known = None
         if self.settings.keep_ends:
             known = self._ends(canvas, noise, strategy.window_of(denoiser)[1])
         passes = self.settings.passes
@@ -153,9 +171,10 @@ class Told(Telling):
     @property
     @override
     def description(self) -> dict[str, Any]:
-        names = ("mode", "guidance", "gate", "prompt", "guide", "blur", "passes", "keep_ends")
+        names = ("mode", "gate", "prompt", "guide", "blur", "passes", "keep_ends")
         file = None if self.seeds is None else self.seeds.file
         return {name: getattr(self.settings, name) for name in names} | {
+            "guidance": self.settings.scale,
             "image_sha256": None if file is None else file.sha256,
             "to_sha256": None if self.end is None else self.end.sha256,
             "backbone": None if self.backbone is None else self.backbone.fingerprint,

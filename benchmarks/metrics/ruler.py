@@ -51,7 +51,7 @@ class Ruler:
 
     Args:
         features: The network behind FID+.
-        reference: Its features of the real square crops.
+        reference: Its features of the real square crops; None leaves out what compares with them.
         canvas: What is measured.
         num_samples: How many canvases there will be.
         strip: Width of the strips whose colours are compared, in pixels.
@@ -67,7 +67,7 @@ class Ruler:
     """
 
     features: FeatureNetwork
-    reference: Reference
+    reference: Reference | None
     canvas: Canvas
     num_samples: int
     strip: int
@@ -87,9 +87,9 @@ class Ruler:
     @classmethod
     def of(
         cls,
-        data: PatchData,
+        data: PatchData | None,
         features: FeatureNetwork,
-        reference: Reference,
+        reference: Reference | None,
         canvas: Canvas,
         *,
         num_samples: int,
@@ -99,12 +99,13 @@ class Ruler:
         seeds: SeedImages | None = None,
     ) -> "Ruler":
         """Takes real long crops from the data's `test` split, behind those of the reference."""
-        long_crops, why = None, None
-        first = len(reference.features)
-        try:
-            long_crops = data.crops("test", LONG_CROPS, canvas.height, canvas.width, first=first)
-        except ValueError as error:
-            why = str(error)
+        long_crops, why = None, "there is no data (data=none)"
+        if data is not None:
+            first, size, why = len(reference.features), (canvas.height, canvas.width), None
+            try:
+                long_crops = data.crops("test", LONG_CROPS, *size, first=first)
+            except ValueError as error:
+                why = str(error)
         return cls(
             features, reference, canvas, num_samples, strip, seed, long_crops, why, clip, seeds
         )
@@ -122,7 +123,7 @@ class Ruler:
         """
         of_crops = self._of_crops()
         others = self._of_canvases(borders, starts_at) | self._beside_seeds()
-        groups = [list(of_crops), *([name] for name in others)]
+        groups = [*([list(of_crops)] if of_crops else []), *([name] for name in others)]
         return MetricCollection(of_crops | others, compute_groups=groups)
 
     def real(self, borders: Borders, *, starts_at: int) -> Figures:
@@ -139,6 +140,8 @@ class Ruler:
         return read_off(metrics)
 
     def _of_crops(self) -> dict[str, Metric]:
+        if self.reference is None:
+            return {}
         of_reference = {"reference": self.reference.features, "seed": self.seed}
         metrics: dict[str, Metric] = {
             "frechet": FrechetDistance(self.features, **of_reference),

@@ -196,14 +196,16 @@ def with_interval(value: float, low: float, high: float, *, most: int = 4) -> st
 
 def _figure_column(name: str, figure: Figure, results: Results) -> Column:
     inside = [results.features["name"]] if figure.by_features else []
-    inside += ["real"] if figure.better == "real" else []
+    # Without real images there is nothing to stand beside a figure.
+    beside = figure.better == "real" and results.num_reference > 0
+    inside += ["real"] if beside else []
     rows = [*baselines(results), *results.rows]
     estimates = [row.figures[name] for row in rows if name in row.figures]
     return Column(
         name,
         figure.title + ARROWS[figure.better],
         f"({'; '.join(inside)})" if inside else "",
-        partial(_figure, name=name, better=figure.better, finest=_finest(estimates)),
+        partial(_figure, name=name, beside=beside, finest=_finest(estimates)),
         better=figure.better,
         is_main=name in MAIN,
     )
@@ -243,7 +245,7 @@ def _finest(estimates: list[Estimate]) -> int:
     return max([2, *(_decimals(width, 2) for width in widths if width > 0)])
 
 
-def _figure(row: Row, *, name: str, better: Better, finest: int) -> Cell:
+def _figure(row: Row, *, name: str, beside: bool, finest: int) -> Cell:
     """Renders a figure: FID+ with its interval, what should be as in real images beside these."""
     estimate = row.figures.get(name)
     if estimate is None:
@@ -251,7 +253,7 @@ def _figure(row: Row, *, name: str, better: Better, finest: int) -> Cell:
     if name == "fid_plus":
         return _interval_cell(estimate.value, estimate.low, estimate.high)
     real = row.real.get(name)
-    beside = better == "real" and _kind(row) == "strategy"
+    beside = beside and _kind(row) == "strategy"
     extra = f"({ABSENT if real is None else _at_most(real.value, finest)})" if beside else ""
     return Cell(_at_most(estimate.value, finest), extra, estimate.value)
 

@@ -20,8 +20,7 @@ def notes(results: Results) -> list[str]:
     network = results.features["name"]
     found = [
         f"N = {results.num_samples:,} {shape_name(results)} of {height} x {width} px for each "
-        f"strategy; {results.num_reference:,} reference crops; {figure_name(results)}; "
-        f"{_steps(results)}; "
+        f"strategy; {_reference(results)}; {_steps(results)}; "
         f"device: {results.environment.get('device', 'not recorded')}.",
         _brackets(results),
     ]
@@ -44,7 +43,7 @@ def notes(results: Results) -> list[str]:
             f"N = {results.num_samples:,} is small (below {SMALL}): intervals are wide, and "
             "strategies whose intervals overlap are not told apart."
         )
-    if network != "inception":
+    if network != "inception" and results.num_reference:
         found.append(
             f"Figures by {network}, such as {figure_name(results)}, are not comparable to FID+ "
             "(inception), nor to published figures."
@@ -91,6 +90,12 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def _reference(results: Results) -> str:
+    if not results.num_reference:
+        return "no real images to compare with (data=none)"
+    return f"{results.num_reference:,} reference crops; {figure_name(results)}"
+
+
 def _has(results: Results, name: str) -> bool:
     return any(name in row.figures for row in [*baselines(results), *results.rows])
 
@@ -99,13 +104,11 @@ def _brackets(results: Results) -> str:
     beside = [
         figure.title.lower() if name != "consistency" else figure.title
         for name, figure in FIGURES.items()
-        if figure.better == "real" and _has(results, name)
+        if results.num_reference and figure.better == "real" and _has(results, name)
     ]
     real = f"for {listed(beside)} the figure of real crops; " if beside else ""
-    return (
-        f"In brackets: the 95 % interval of FID+; {real}the quartiles of the seconds for one "
-        "canvas alone."
-    )
+    interval = "the 95 % interval of FID+; " if _has(results, "fid_plus") else ""
+    return f"In brackets: {interval}{real}the quartiles of the seconds for one canvas alone."
 
 
 def _unfair(results: Results) -> list[str]:

@@ -100,6 +100,8 @@ def _names(results: Results) -> str:
 
 
 def _data(results: Results) -> str:
+    if not results.num_reference:
+        return "There are no real images to compare with (data=none)."
     traits = [
         f"{name} {value}"
         for name, value in results.data.items()
@@ -125,7 +127,7 @@ def _machine(results: Results) -> str:
     environment = results.environment
     if "device" not in environment:
         return ""
-    precision = results.settings.get("precision")
+    precision = (results.settings.get("runtime") or {}).get("precision")
     threads = environment.get("threads")
     return (
         f"It ran on {environment['device']}"
