@@ -10,6 +10,7 @@ therefore added on the other side too, less and less with the distance.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -17,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
@@ -27,6 +29,8 @@ from strategies.canvas import Borders, Canvas, Known
 from strategies.tile_by_tile import tiled
 
 __all__ = ["Decoding", "ImageCodec", "blended", "on_latents"]
+
+Latents = Float[Tensor, "batch latent_channels rows columns"]
 
 # Pixels of the canvas for each of a latent's over which a difference at a border fades away.
 REACH = 2
@@ -46,11 +50,11 @@ class ImageCodec(Protocol):
     channels: int
     latent_channels: int
 
-    def encode(self, images: Image) -> Image:
+    def encode(self, images: Image) -> Latents:
         """Returns latents."""
         ...
 
-    def decode(self, latents: Image) -> Image:
+    def decode(self, latents: Latents) -> Image:
         """Returns images."""
         ...
 
@@ -78,9 +82,16 @@ class Decoding:
             )
 
     def sizes(self, patch_size: int) -> tuple[int, int]:
-        """Returns tile and overlap, in latent pixels."""
+        """Returns tile and overlap, in latent pixels.
+
+        Raises:
+            ValueError: If a tile of one patch is no larger than the overlap.
+        """
         tile = self.tile or max(2, patch_size)
-        return tile, self.overlap or max(1, tile // 4)
+        overlap = self.overlap or max(1, tile // 4)
+        if overlap >= tile:
+            raise ValueError(f"overlap must be below the tile, got {overlap} of {tile}.")
+        return tile, overlap
 
 
 WHOLE_PATCHES = Decoding()
@@ -122,6 +133,14 @@ class OnLatents(Strategy):
         return self.inner.core
 
     @override
+    def with_steps(self, num_steps: int) -> Strategy:
+        return on_latents(self.inner.with_steps(num_steps), self.codec, self.decoding)
+
+    @override
+    def refuse_denoiser(self, denoiser: PatchDenoiser) -> None:
+        self.inner.refuse_denoiser(denoiser)
+
+    @override
     def denoised(self, canvas: Canvas) -> Canvas:
         """Returns the canvas of latents.
 
@@ -133,9 +152,10 @@ class OnLatents(Strategy):
             length, wraps = getattr(canvas, name), getattr(canvas, f"wrap_{name}")
             if wraps and length % scale:
                 below = length // scale * scale
+                nearest = f"are {below} and {below + scale}" if below else f"is {scale}"
                 raise ValueError(
                     f"the {name} of a loop must be a multiple of {scale} px, which are one latent "
-                    f"pixel, got {length} px; the nearest are {below} and {below + scale} px."
+                    f"pixel, got {length} px; the nearest {nearest} px."
                 )
         return dataclasses.replace(
             canvas,
@@ -145,6 +165,23 @@ class OnLatents(Strategy):
         )
 
     @override
+    def refuse_misfits(
+        self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
+    ) -> None:
+        if canvas.channels != self.codec.channels:
+            raise ValueError(
+                f"a canvas must have the autoencoder's {self.codec.channels} channels, got "
+                f"{canvas.channels}."
+            )
+        self.decoding.sizes(denoiser.patch_size)
+        self.inner.refuse_misfits(denoiser, self.denoised(canvas), noise, None)
+        if known is not None:
+            known.refuse_misfits(canvas, len(noise))
+            # Refuses sizes, as the strategy would once the given pixels are encoded.
+            self.borders(denoiser, canvas)
+
+    @override
+    @torch.no_grad()
     def generate(
         self,
         denoiser: PatchDenoiser,
@@ -154,25 +191,18 @@ class OnLatents(Strategy):
         known: Known | None = None,
         context: Any = None,
     ) -> Image:
+        self.refuse_misfits(denoiser, canvas, noise, known)
         small, given = self.denoised(canvas), None
         if known is not None:
-            known.refuse_misfits(canvas, len(noise))
             given = self._encoded(known, small, denoiser)
         with self._of_latents():
             latents = self.inner.generate(denoiser, small, noise, known=given, context=context)
         tile, overlap = self.decoding.sizes(denoiser.patch_size)
+        scale, wraps = self.codec.scale, (canvas.wrap_height, canvas.wrap_width)
         image = tiled(
-            self.codec.decode,
-            latents,
-            scale=self.codec.scale,
-            tile=tile,
-            overlap=overlap,
-            wraps=(canvas.wrap_height, canvas.wrap_width),
+            self.codec.decode, latents, scale=scale, tile=tile, overlap=overlap, wraps=wraps
         )[..., : canvas.height, : canvas.width]
-        if known is None:
-            return image
-        wraps = canvas.wrap_height, canvas.wrap_width
-        return blended(known, image, reach=REACH * self.codec.scale, wraps=wraps)
+        return image if known is None else blended(known, image, reach=REACH * scale, wraps=wraps)
 
     @override
     def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
@@ -180,8 +210,8 @@ class OnLatents(Strategy):
             borders = self.inner.borders(denoiser, self.denoised(canvas))
         scale = self.codec.scale
         return Borders(
-            tuple(scale * row for row in borders.rows if scale * row < canvas.height),
-            tuple(scale * column for column in borders.columns if scale * column < canvas.width),
+            tuple(scale * row for row in borders.rows),
+            tuple(scale * column for column in borders.columns),
         )
 
     @override
@@ -199,16 +229,16 @@ class OnLatents(Strategy):
 
     def _encoded(self, known: Known, small: Canvas, denoiser: PatchDenoiser) -> Known:
         """Returns latents of which those are given whose pixels are all given."""
-        scale = self.codec.scale
+        scale, wraps = self.codec.scale, (small.wrap_height, small.wrap_width)
         whole = known.padded(scale * small.height, scale * small.width)
         tile, overlap = (scale * size for size in self.decoding.sizes(denoiser.patch_size))
         latents = tiled(
             self.codec.encode,
-            extended(whole),
+            extended(whole, wraps=wraps),
             scale=Fraction(1, scale),
             tile=tile,
             overlap=overlap,
-            wraps=(small.wrap_height, small.wrap_width),
+            wraps=wraps,
             cell=scale,
         )
         # A cell that reaches beyond the canvas is given if all of it that lies inside is.
@@ -223,6 +253,8 @@ class OnLatents(Strategy):
         try:
             yield
         except ValueError as error:
+            if " px" not in str(error):
+                raise
             raise type(error)(
                 f"{error} (Lengths are in latent pixels, {self.codec.scale} px of the canvas each.)"
             ) from error
@@ -233,9 +265,9 @@ def blended(
 ) -> Image:
     """Returns the image with given pixels in place, and no step where they meet the others.
 
-    Next to given pixels the others are moved by what the image lacks there, in the mean over
-    `reach` px, and less and less with the distance. Those of which nothing is given within three
-    times `reach` stay as they are.
+    A pixel d px away from the nearest given one is moved by what the image lacks on given pixels
+    about there, in the mean under a Gaussian of deviation `reach`, times exp(-d^2 / (2 reach^2)).
+    Those of which nothing is given within three times `reach` stay as they are.
 
     Args:
         known: The given pixels.
@@ -246,45 +278,93 @@ def blended(
     mask = known.mask.all(1, keepdim=True).to(image.dtype).expand(len(image), 1, -1, -1)
     lacking = (known.y - image).where(mask > 0, 0.0)
     weight, total = _smooth(mask, reach, wraps), _smooth(lacking, reach, wraps)
-    # On a straight border the weight is 1/2: all of the mean is added there, none far away.
-    moved = image + total / weight.clamp(min=1e-6) * (2 * weight).clamp(max=1)
+    moved = image + _nearness(mask, reach, wraps) * total / weight.clamp(min=1e-12)
     return known.pasted(moved.where(weight > 0, image))
 
 
-def extended(known: Known) -> Image:
+def extended(known: Known, *, wraps: tuple[bool, bool] = (False, False)) -> Image:
     """Returns the given pixels, and between them what is nearest, ever more coarsely.
 
     For encoders, which look beyond the given pixels: what they see there must not be an edge.
+
+    Args:
+        known: The given pixels.
+        wraps: Whether the bottom continues at the top, and the right edge at the left.
     """
     weight = known.mask.all(1, keepdim=True).to(known.y.dtype).expand(len(known.y), 1, -1, -1)
-    return _extended(known.y.where(weight > 0, 0.0), weight)
+    return _extended(known.y.where(weight > 0, 0.0), weight, wraps)
 
 
-def _extended(image: Image, weight: Tensor) -> Image:
+def _extended(image: Image, weight: Tensor, wraps: tuple[bool, bool]) -> Image:
     """Fills in where the weight is 0 from the same image at half the size, as that is filled in."""
     if bool((weight > 0).all()) or max(image.shape[-2:]) == 1:
         return image
-    pad = (0, image.shape[-1] % 2, 0, image.shape[-2] % 2)
-    share = F.avg_pool2d(F.pad(weight, pad), 2)
-    means = F.avg_pool2d(F.pad(image * weight, pad), 2) / share.clamp(min=1e-6)
-    coarse = _extended(means, (share > 0).to(weight.dtype))
-    size = tuple(image.shape[-2:])
-    filled = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
-    return image.where(weight > 0, filled[..., : size[0], : size[1]])
+    share = _halved(weight, wraps)
+    means = _halved(image, wraps) / share.clamp(min=1e-6)
+    coarse = _extended(means, (share > 0).to(weight.dtype), wraps)
+    filled = _doubled(coarse, wraps)[..., : image.shape[-2], : image.shape[-1]]
+    return image.where(weight > 0, filled)
+
+
+def _halved(image: Tensor, wraps: tuple[bool, bool]) -> Tensor:
+    """Returns means over 4 x 4 px, which overlap, so that what is known spreads at every size."""
+    even = F.pad(image, (0, image.shape[-1] % 2, 0, image.shape[-2] % 2))
+    return F.avg_pool2d(_continued(even, 1, wraps), 4, stride=2)
+
+
+def _doubled(image: Tensor, wraps: tuple[bool, bool]) -> Tensor:
+    """Returns the image at twice its size."""
+    larger = F.interpolate(
+        _continued(image, 1, wraps, edges=True),
+        scale_factor=2,
+        mode="bilinear",
+        align_corners=False,
+    )
+    return larger[..., 2:-2, 2:-2]
 
 
 def _smooth(image: Tensor, deviation: int, wraps: tuple[bool, bool]) -> Tensor:
     """Returns the image under a Gaussian cut at three deviations, with nothing beyond its edges."""
-    radius = 3 * deviation
-    place = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-(place / deviation).square() / 2)
+    kernel = _bell(image, deviation)
     kernel = kernel / kernel.sum()
-    channels = image.shape[1]
-    for axis, shape in ((-2, (1, 1, -1, 1)), (-1, (1, 1, 1, -1))):
-        length = image.shape[axis]
-        index = torch.arange(-radius, length + radius, device=image.device)
-        inside = (index >= 0) & (index < length) | wraps[axis]
-        image = image.index_select(axis, index % length)
-        image = image * inside.to(image.dtype).view(shape)
+    image, channels = _continued(image, 3 * deviation, wraps), image.shape[1]
+    for shape in ((1, 1, -1, 1), (1, 1, 1, -1)):
         image = F.conv2d(image, kernel.view(shape).expand(channels, -1, -1, -1), groups=channels)
+    return image
+
+
+def _nearness(mask: Tensor, deviation: int, wraps: tuple[bool, bool]) -> Tensor:
+    """Returns the same Gaussian of the distance to the nearest pixel of a mask of 0 and 1.
+
+    It is 1 on that pixel. Squares of distances add up, so one axis comes after the other.
+    """
+    radius = 3 * deviation
+    kernel = _bell(mask, deviation)
+    mask = _continued(mask, radius, wraps)
+    for axis in (-2, -1):
+        length = mask.shape[axis] - 2 * radius
+        shifted = (kernel[i] * mask.narrow(axis, i, length) for i in range(len(kernel)))
+        mask = functools.reduce(torch.maximum, shifted)
+    return mask
+
+
+def _bell(like: Tensor, deviation: int) -> Float[Tensor, " pixels"]:
+    """Returns a Gaussian up to three deviations on either side, 1 in the middle."""
+    radius = 3 * deviation
+    place = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    return torch.exp(-(place / deviation).square() / 2)
+
+
+def _continued(
+    image: Tensor, margin: int, wraps: tuple[bool, bool], *, edges: bool = False
+) -> Tensor:
+    """Returns the image with a margin: its other end where it wraps, elsewhere 0 or its edge."""
+    for axis, wrap in zip((-2, -1), wraps, strict=True):
+        length = image.shape[axis]
+        index = torch.arange(-margin, length + margin, device=image.device)
+        inside = index.clamp(0, length - 1)
+        image = image.index_select(axis, index % length if wrap else inside)
+        if not (wrap or edges):
+            shape = (-1, 1) if axis == -2 else (-1,)
+            image = image * (index == inside).to(image.dtype).view(shape)
     return image

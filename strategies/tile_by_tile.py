@@ -20,12 +20,14 @@ from strategies.windows import Span
 
 __all__ = ["tile_spans", "tiled"]
 
+Made = Float[Tensor, "batch made_channels made_height made_width"]
+
 # Of an overlap, on either side: what is not used. The half in the middle is where tiles fade.
 UNUSED = 0.25
 
 
 def tiled(
-    function: Callable[[Image], Image],
+    function: Callable[[Image], Made],
     image: Image,
     *,
     scale: Fraction | int,
@@ -33,12 +35,12 @@ def tiled(
     overlap: int,
     wraps: tuple[bool, bool] = (False, False),
     cell: int = 1,
-) -> Image:
+) -> Made:
     """Returns what the function makes of an image, never shown more than a tile of each sample.
 
     Equal to the function of the whole image where what it makes of a pixel depends on none further
-    away than a quarter of the overlap, and on a canvas that wraps to what it would make of the
-    endless image. Images up to one tile that do not wrap are one tile: the function itself.
+    from its middle than a quarter of the overlap, and on a canvas that wraps to what it would make
+    of the endless image. Images up to one tile that do not wrap are one tile: the function itself.
 
     Args:
         function: Makes `scale` times as high and as wide an image of one.
