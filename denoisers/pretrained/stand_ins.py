@@ -88,23 +88,29 @@ def sd_pipeline(
     *,
     side: int = 8,
     width: int = 16,
+    attention: tuple[bool, ...] = (True, False),
+    scale: int = 4,
     tiny_autoencoder: bool = False,
     **scheduler: Any,
 ) -> StableDiffusionPipeline:
-    """Returns a Stable Diffusion whose latents are a quarter as large as its images.
+    """Returns a Stable Diffusion.
 
     Args:
         seed: Seeds the weights.
-        side: Side of the patches, in latent pixels, in steps of 2.
+        side: Side of the patches, in latent pixels, in steps of 2, doubled by every stage of the
+            U-Net after the second.
         width: Channels of the U-Net's first stage.
+        attention: Whether each stage of the U-Net attends, to itself and to the text; each has half
+            the side of the one before.
+        scale: Pixels of an image along a side of a latent pixel, a power of 2.
         tiny_autoencoder: Whether images are decoded by an AutoencoderTiny.
         scheduler: Settings of its DDIMScheduler, where they are not those of Stable Diffusion.
     """
     return StableDiffusionPipeline(
-        vae=_tiny_autoencoder(seed) if tiny_autoencoder else _autoencoder(seed),
+        vae=_tiny_autoencoder(seed, scale) if tiny_autoencoder else _autoencoder(seed, scale),
         text_encoder=_text_encoder(CLIPTextModel, seed),
         tokenizer=clip_tokenizer(),
-        unet=_text_unet(seed, side, width),
+        unet=_text_unet(seed, side, width, attention),
         scheduler=DDIMScheduler(**SD_BETAS | scheduler),
         safety_checker=None,
         feature_extractor=None,
@@ -235,15 +241,22 @@ def write_stand_ins(folder: str | Path, seed: int = 0) -> dict[str, Path]:
     return paths
 
 
-def _text_unet(seed: int, side: int, width: int, **settings: Any) -> UNet2DConditionModel:
+def _text_unet(
+    seed: int,
+    side: int,
+    width: int,
+    attention: tuple[bool, ...] = (True, False),
+    **settings: Any,
+) -> UNet2DConditionModel:
     asked = {"cross_attention_dim": FEATURES} | settings
+    kinds = ["CrossAttn" if attends else "" for attends in attention]
     return _random(
         lambda: UNet2DConditionModel(
             sample_size=side,
-            block_out_channels=(width, 2 * width),
+            block_out_channels=(width, *(2 * width for _ in kinds[1:])),
             layers_per_block=1,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+            up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
             attention_head_dim=8,
             norm_num_groups=8,
             **asked,
@@ -252,12 +265,13 @@ def _text_unet(seed: int, side: int, width: int, **settings: Any) -> UNet2DCondi
     )
 
 
-def _autoencoder(seed: int, **settings: Any) -> AutoencoderKL:
+def _autoencoder(seed: int, scale: int = 4, **settings: Any) -> AutoencoderKL:
+    stages = scale.bit_length()
     return _random(
         lambda: AutoencoderKL(
-            block_out_channels=(8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(8,) * stages,
+            down_block_types=("DownEncoderBlock2D",) * stages,
+            up_block_types=("UpDecoderBlock2D",) * stages,
             layers_per_block=1,
             norm_num_groups=4,
             **settings,
@@ -266,13 +280,14 @@ def _autoencoder(seed: int, **settings: Any) -> AutoencoderKL:
     )
 
 
-def _tiny_autoencoder(seed: int) -> AutoencoderTiny:
+def _tiny_autoencoder(seed: int, scale: int) -> AutoencoderTiny:
+    stages = scale.bit_length()
     return _random(
         lambda: AutoencoderTiny(
-            encoder_block_out_channels=(8, 8, 8),
-            decoder_block_out_channels=(8, 8, 8),
-            num_encoder_blocks=(1, 1, 1),
-            num_decoder_blocks=(1, 1, 1),
+            encoder_block_out_channels=(8,) * stages,
+            decoder_block_out_channels=(8,) * stages,
+            num_encoder_blocks=(1,) * stages,
+            num_decoder_blocks=(1,) * stages,
         ),
         seed,
     )
