@@ -13,7 +13,6 @@ References:
 import dataclasses
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
@@ -29,7 +28,8 @@ class Regional(PatchWrapper):
     """Asks about a window once for every text that it has to do with; all in one call.
 
     The conditions of a window must have `areas`; without them it is asked about as it comes. The
-    variance is the mean of those of the texts by the same weights.
+    variance is the mean of those of the texts by the same weights. Guidance lies within, where
+    there are tokens to be guided by: `Regional(Guided(denoiser, scale), tokens)`.
 
     Args:
         denoiser: Takes tokens.
@@ -69,12 +69,13 @@ class Regional(PatchWrapper):
             self._of(dataclasses.replace(told, areas=None)[window], text),
         )
         weights = areas[window, text][:, None]
-        return tuple(
-            torch.zeros(len(x_t), *rows.shape[1:], dtype=rows.dtype, device=rows.device).index_add(
-                0, window, weights * rows
-            )
-            for rows in said
-        )
+        return tuple(self._summed(weights * rows, window, text, len(x_t)) for rows in said)
+
+    def _summed(self, rows: Tensor, window: Tensor, text: Tensor, windows: int) -> Tensor:
+        """Returns the sum over the texts of each window, in their order on every device."""
+        each = rows.new_zeros(windows, len(self.tokens), *rows.shape[1:])
+        each[window, text] = rows
+        return each.sum(1)
 
     def _of(self, told: Conditions, text: Tensor) -> Conditions:
         """Returns conditions with the tokens of these texts."""

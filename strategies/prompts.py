@@ -23,6 +23,10 @@ from strategies.context import Place, region_of, slerp
 
 __all__ = ["PromptContext"]
 
+# A share of a pixel that is none: shares in float32 are rounded by less, and no window needs to be
+# asked about a text for that.
+ROUNDING = 1e-4
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PromptContext:
@@ -41,12 +45,12 @@ class PromptContext:
             any size: it is stretched to the one that is made.
 
     Raises:
-        ValueError: If there is not a mask for each text, or they do not sum to 1.
+        ValueError: If there is not a mask for each text, or they are no shares that sum to 1.
     """
 
     tokens: Float[Tensor, "texts tokens features"]
     pooled: Float[Tensor, "texts pooled_features"] | None = None
-    masks: Float[Tensor, "texts rows columns"] | None = None
+    masks: Float[Tensor, "masks rows columns"] | None = None
 
     def __post_init__(self) -> None:
         if self.masks is None:
@@ -55,9 +59,11 @@ class PromptContext:
             raise ValueError(
                 f"there must be a mask for each of {len(self.tokens)} texts, got {len(self.masks)}."
             )
-        # Shares of a few texts in float32.
-        if not torch.allclose(self.masks.sum(0), torch.ones(()).to(self.masks), atol=1e-4):
+        total = self.masks.sum(0)
+        if not torch.allclose(total, torch.ones_like(total), atol=ROUNDING):
             raise ValueError("the masks of all texts must sum to 1 on every pixel.")
+        if bool((self.masks < -ROUNDING).any()):
+            raise ValueError("the masks of texts must not be negative anywhere.")
 
     def __getitem__(self, samples: Tensor) -> "PromptContext":
         """Returns the context of some of the samples, which is that of all."""
@@ -67,10 +73,8 @@ class PromptContext:
         """Returns one row a window, as `strategies.context.WindowContext.at` says."""
         samples = len(known) // len(places)
         if self.masks is not None:
-            areas = self._areas(canvas, seen.y)
+            areas = self._areas(places, canvas, seen.y)
             cut = torch.stack([region_of(areas, place, canvas) for place in places])
-            # What reaches beyond the canvas is cut off in the end, but must belong to some text.
-            cut[:, 0] += 1 - cut.sum(1)
             return Conditions(areas=cut.repeat_interleave(samples, 0))
         rows = [self._between(place, canvas) for place in places]
         tokens = torch.stack([tokens for tokens, _ in rows]).to(seen.y)
@@ -96,9 +100,25 @@ class PromptContext:
         ends = self.pooled[first, None, None], self.pooled[last, None, None]
         return tokens, slerp(*ends, share)[0, 0]
 
-    def _areas(self, canvas: Canvas, like: Tensor) -> Float[Tensor, "texts height width"]:
+    def _areas(
+        self, places: Sequence[Place], canvas: Canvas, like: Tensor
+    ) -> Float[Tensor, "texts height width"]:
+        """Returns the masks at the size of the canvas, or larger where windows reach beyond it.
+
+        What lies there is cut off in the end, but must belong to some text: to that of the edge, so
+        that no window is asked about a text for nothing.
+        """
         size = canvas.height, canvas.width
-        return F.interpolate(self.masks[None].to(like), size, mode="area")[0]
+        areas = F.interpolate(self.masks[None].to(like), size, mode="area")
+        down = max(place.top + place.height for place in places) - canvas.height
+        across = max(place.left + place.width for place in places) - canvas.width
+        beyond = [
+            0 if wraps else max(0, reach)
+            for reach, wraps in ((across, canvas.wrap_width), (down, canvas.wrap_height))
+        ]
+        areas = F.pad(areas, (0, beyond[0], 0, beyond[1]), mode="replicate")[0]
+        areas = areas.where(areas > ROUNDING, 0.0)
+        return areas / areas.sum(0)
 
 
 def neighbours(place: float, texts: int, *, loop: bool) -> tuple[int, int, float]:

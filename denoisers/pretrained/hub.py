@@ -1,6 +1,7 @@
 """Pipelines of diffusers from a folder, from the cache of the hub, or from the hub itself."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,20 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 from diffusers.utils import logging
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 __all__ = ["load_pipeline"]
 
 # Parts that judge or look at images: they take no part in denoising.
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+
+# Parts that Stable Diffusion 3 does without, but not unless it is told so: that they were left out
+# when it was saved is not enough.
+OF_SD3 = ("text_encoder_3", "tokenizer_3")
+
+# Of the words that a text encoder knows: a tokenizer has them all, up to some that are left over,
+# and one whose files are missing has hardly any.
+MOST_WORDS = 0.9
 
 
 def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
@@ -43,12 +53,12 @@ def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> Diffusion
             if Path(path).is_dir():
                 raise ValueError(
                     f"{path} must hold a pipeline as diffusers' save_pretrained writes it "
-                    f"({first_line(error)})."
+                    f"({reason(error)})."
                 ) from error
         try:
             return _load(path, dtype, **where)
         except Exception as error:
-            raise OSError(absent(path, revision, first_line(error))) from error
+            raise OSError(absent(path, revision, reason(error))) from error
 
 
 def absent(name: str, revision: str | None, why: str) -> str:
@@ -64,12 +74,21 @@ def absent(name: str, revision: str | None, why: str) -> str:
 def _load(name: str, dtype: torch.dtype, **where: Any) -> DiffusionPipeline:
     try:
         parts = DiffusionPipeline.load_config(name, **where)
-    except OSError:
-        with contextlib.suppress(OSError):
-            return _bare(name, dtype, **where)
+    except OSError as error:
+        # Where there is no connection, to ask for other files is to wait for nothing once more.
+        if "local_files_only" in where or not unreached(error):
+            with contextlib.suppress(OSError):
+                return _bare(name, dtype, **where)
         raise
-    left_out = {part: None for part in UNUSED if part in parts}
-    return DiffusionPipeline.from_pretrained(name, torch_dtype=dtype, **left_out, **where)
+    left_out = [part for part in UNUSED if part in parts]
+    if "StableDiffusion3" in parts["_class_name"]:
+        left_out += [part for part in OF_SD3 if parts.get(part, [None])[0] is None]
+    nothing = dict.fromkeys(left_out)
+    pipeline = DiffusionPipeline.from_pretrained(name, torch_dtype=dtype, **nothing, **where)
+    # Parts that have a default are loaded whatever is asked for.
+    pipeline.register_modules(**nothing)
+    refuse_wordless(pipeline)
+    return pipeline
 
 
 def _bare(name: str, dtype: torch.dtype, **where: Any) -> DDPMPipeline:
@@ -89,9 +108,44 @@ def _first_that_loads(*ways: Callable[[], Any]) -> Any:
     return last()
 
 
-def first_line(error: Exception) -> str:
-    """Returns the first line of an error, as part of a sentence."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+def refuse_wordless(pipeline: DiffusionPipeline) -> None:
+    """Checks that tokenizers have their words: where files are missing they load without.
+
+    Raises:
+        OSError: If one has not.
+    """
+    for name, tokenizer in pipeline.components.items():
+        if not name.startswith("tokenizer") or tokenizer is None:
+            continue
+        encoder = pipeline.components.get(name.replace("tokenizer", "text_encoder"))
+        words = getattr(getattr(encoder, "config", None), "vocab_size", 0)
+        if len(tokenizer) < MOST_WORDS * words:
+            raise OSError(
+                f"the {name} knows {len(tokenizer)} of {words} words: its files are missing"
+            )
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """Returns an error, what it was raised from, and so on."""
+    found = [error]
+    while (cause := found[-1].__cause__ or found[-1].__context__) is not None:
+        found.append(cause)
+    return found
+
+
+def unreached(error: BaseException) -> bool:
+    """Whether the hub could not be asked."""
+    return any(isinstance(cause, LocalEntryNotFoundError) for cause in causes(error))
+
+
+def reason(error: BaseException) -> str:
+    """Returns the first line of an error, as part of a sentence.
+
+    Where the hub could not be asked the library says that it has no such file; why it could not is
+    what began it.
+    """
+    told = causes(error)[-1] if unreached(error) else error
+    lines = str(told).strip().splitlines() or [type(told).__name__]
     return lines[0].rstrip(".: ")
 
 
@@ -101,6 +155,10 @@ def quiet() -> Iterator[None]:
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            # Of names of arguments that differ between the versions that we take.
+            for module in ("diffusers", "huggingface_hub"):
+                warnings.filterwarnings("ignore", module=module)
+            yield
     finally:
         logging.set_verbosity(before)
