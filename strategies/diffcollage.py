@@ -24,11 +24,13 @@ References:
 """
 
 import dataclasses
+from typing import Literal, get_args
 
 import torch
 from typing_extensions import override
 
-from denoisers.contract import PatchDenoiser
+from denoisers.contract import Denoiser, PatchDenoiser
+from denoisers.full_size import FullSize, refuse_filling
 from strategies.canvas import Canvas
 from strategies.collage import Weighted, total_weight
 from strategies.parallel import ParallelStrategy
@@ -36,6 +38,8 @@ from strategies.region_graph import by_size, counted, refuse_malformed
 from strategies.windows import grid, overlaps
 
 __all__ = ["DiffCollage"]
+
+Variables = Literal["own_size", "mirrored", "pure_noise", "grey"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,13 +64,25 @@ class DiffCollage(ParallelStrategy):
             graph; or (top, left, height, width, count), the whole graph with counting numbers of
             your own. They must cover the canvas as it is asked for; where it wraps they may reach
             over the edge.
+        variables: How regions smaller than a window are evaluated, as what windows share is:
+            `own_size` as they are, which a denoiser must have been trained on; others in the
+            corner of a whole window, whose rest is the region `mirrored`, or `pure_noise` at the
+            solver's first level, for denoisers that take maps of levels, or `grey`. At half
+            overlaps whole windows evaluate a third more pixels on a long chain or loop, 7/9 more
+            on a large grid or torus. docs/half_patches.md says which to take.
     """
 
     overlap: int | None = None
     regions: tuple[tuple[int, ...], ...] | None = None
+    variables: Variables = "own_size"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.variables not in get_args(Variables):
+            raise ValueError(
+                f"variables must be one of {', '.join(get_args(Variables))}, got "
+                f"{self.variables!r}."
+            )
         if self.regions is None:
             return
         refuse_malformed(self.regions)
@@ -93,7 +109,20 @@ class DiffCollage(ParallelStrategy):
         return super().planned(denoiser, canvas) if self.regions is None else canvas
 
     @override
+    def canvas_denoiser(self, denoiser: PatchDenoiser, canvas: Canvas) -> Denoiser:
+        if self.variables != "own_size":
+            denoiser = FullSize(
+                denoiser,
+                self.variables,
+                size=self.window_of(denoiser),
+                sigma_max=float(self.solver.sigmas()[0]),
+            )
+        return super().canvas_denoiser(denoiser, canvas)
+
+    @override
     def groups(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
+        if self.variables != "own_size":
+            refuse_filling(denoiser, self.variables)
         if self.regions is not None:
             return self._graph(denoiser, canvas)
         rows, columns = self.spans(denoiser, canvas)

@@ -1,16 +1,21 @@
+import inspect
 import math
+from typing import get_args
 
 import pytest
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from benchmarks.accounting import Metered
+from benchmarks.budget import dry_run, steps_within
+from benchmarks.command_line import parse
 from denoisers.contract import PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.canvas import Canvas
-from strategies.diffcollage import DiffCollage
+from strategies.diffcollage import DiffCollage, Variables
 from strategies.direct import Direct
 from strategies.multidiffusion import MultiDiffusion
 from strategies.naive import Naive
@@ -208,3 +213,171 @@ def test_bias_of_whole_samples_on_a_plane(strategy, expected):
     true = torch.kron(exponential(20, 2), exponential(20, 2))
     figure = relative_w2(true, matrix.mT @ matrix)
     assert figure == pytest.approx(expected, abs=FOUR_DECIMALS)
+
+
+WAYS = get_args(Variables)
+FULL_SIZE = [way for way in WAYS if way != "own_size"]
+
+
+class IndependentPixels:
+    """The exact denoiser of unit-variance pixels, which remembers what it was shown."""
+
+    multiple, channels = 2, 1
+
+    def __init__(self, patch_size: int = 8, *, takes_noise_maps: bool = True) -> None:
+        self.patch_size, self.takes_noise_maps = patch_size, takes_noise_maps
+        self.shown: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, x_t, sigma, context=None):
+        self.shown.append((x_t, sigma))
+        return x_t / (1 + sigma.square())
+
+
+SHAPES = {
+    "chain": {"height": 8, "width": 20},
+    "loop": {"height": 8, "width": 16, "wrap_width": True},
+    "grid": {"height": 12, "width": 20},
+    "torus": {"height": 12, "width": 16, "wrap_height": True, "wrap_width": True},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("way", WAYS)
+def test_variables_of_any_way_count_every_pixel_once(way, shape):
+    canvas = Canvas(**SHAPES[shape], channels=1)
+    strategy, denoiser = DiffCollage(overlap=4, variables=way), IndependentPixels()
+    x_t = torch.randn(3, 1, canvas.height, canvas.width)
+    sigma = torch.tensor([0.5, 1.0, 4.0]).view(3, 1, 1, 1)
+    x0_hat = strategy.canvas_denoiser(denoiser, canvas)(x_t, sigma)
+    # Sums of up to nine numbers of order 1 in float32.
+    torch.testing.assert_close(x0_hat, x_t / (1 + sigma**2), atol=1e-5, rtol=1e-5)
+    sizes = {tuple(x_t.shape[-2:]) for x_t, _ in denoiser.shown}
+    assert (sizes == {(8, 8)}) == (way != "own_size")
+
+
+@pytest.mark.parametrize("way", FULL_SIZE)
+def test_variables_of_a_graph_of_ones_own_are_whole_patches_too(way):
+    strategy = DiffCollage(regions=((0, 0, 8, 8), (0, 6, 8, 8)), variables=way)
+    canvas, denoiser = Canvas(height=8, width=14, channels=1), IndependentPixels()
+    x_t = torch.randn(2, 1, 8, 14)
+    x0_hat = strategy.canvas_denoiser(denoiser, canvas)(x_t, torch.ones(1, 1, 1, 1))
+    torch.testing.assert_close(x0_hat, x_t / 2, atol=1e-6, rtol=1e-6)
+    assert {tuple(x_t.shape[-2:]) for x_t, _ in denoiser.shown} == {(8, 8)}
+
+
+def test_variables_of_their_own_size_are_what_they_were():
+    field, x_t = line(16, 4), torch.randn(3, 1, 16, 40, dtype=torch.float64)
+    made = DiffCollage(overlap=8).canvas_denoiser(field, canvas_of(x_t))
+    assert made.denoiser is field
+    by_hand = torch.zeros_like(x_t)
+    for sign, lefts, width in ((1, (0, 8, 16, 24), 16), (-1, (8, 16, 24), 8)):
+        estimates = field(torch.cat([x_t[..., at : at + width] for at in lefts]), level(1.0))
+        for at, estimate in zip(lefts, estimates.chunk(len(lefts)), strict=True):
+            by_hand[..., at : at + width] += sign * estimate
+    assert torch.equal(made(x_t, level(1.0)), by_hand)
+
+
+def test_windows_of_a_users_size_are_whole_ones():
+    strategy, denoiser = DiffCollage(window=(4, 8), variables="mirrored"), IndependentPixels(16)
+    canvas = Canvas(height=4, width=20, channels=1)
+    strategy.canvas_denoiser(denoiser, canvas)(torch.randn(1, 1, 4, 20), torch.ones(1, 1, 1, 1))
+    assert {tuple(x_t.shape[-2:]) for x_t, _ in denoiser.shown} == {(4, 8)}
+
+
+def test_pure_noise_is_at_the_first_level_of_the_solver():
+    strategy = DiffCollage(solver=Heun(num_steps=2, sigma_max=7.0), variables="pure_noise")
+    canvas, denoiser = Canvas(height=8, width=12, channels=1), IndependentPixels()
+    strategy.canvas_denoiser(denoiser, canvas)(torch.randn(1, 1, 8, 12), torch.ones(1, 1, 1, 1))
+    _, (_, sigma) = denoiser.shown
+    assert sigma[..., 4:].unique().tolist() == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("wraps", "size", "more"),
+    [
+        # Of m windows with m - 1 between them, 2 m - 1 in place of m + (m - 1) / 2.
+        ({}, (8, 20), 7 / 5.5),
+        ({"wrap_width": True}, (8, 16), 4 / 3),
+        ({"wrap_height": True, "wrap_width": True}, (16, 16), 16 / 9),
+    ],
+)
+@pytest.mark.parametrize("way", FULL_SIZE)
+def test_whole_windows_cost_what_they_say(way, wraps, size, more):
+    canvas = Canvas(height=size[0], width=size[1], channels=1, **wraps)
+    own, whole = (
+        dry_run(DiffCollage(solver=Heun(num_steps=2), variables=one), IndependentPixels(), canvas)
+        for one in ("own_size", way)
+    )
+    assert (whole.calls, whole.patches) == (own.calls, own.patches)
+    assert whole.pixels / own.pixels == pytest.approx(more)
+
+
+def test_budgets_buy_fewer_steps_of_whole_windows():
+    canvas = Canvas(height=8, width=16, channels=1, wrap_width=True)
+
+    def steps(way: str) -> int:
+        def made(count: int) -> DiffCollage:
+            return DiffCollage(solver=Heun(num_steps=count), variables=way)
+
+        return steps_within(made, IndependentPixels(), canvas, 123.0)
+
+    # Three pixels for each pixel of the loop at own size, four at full size, 2 n - 1 evaluations.
+    assert (steps("own_size"), steps("mirrored")) == (21, 15)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_canvas_is_the_same_in_any_company(way):
+    canvas = Canvas(height=8, width=20, channels=1)
+    strategy = DiffCollage(solver=Heun(num_steps=3, churn=3.0), variables=way)
+    together, alone = (
+        strategy.generate(IndependentPixels(), canvas, CanvasNoise(0, indices))
+        for indices in ((0, 1, 2), (1,))
+    )
+    assert torch.equal(together[1], alone[0])
+
+
+def test_pure_noise_is_refused_before_any_work_where_levels_must_be_one():
+    strategy = DiffCollage(variables="pure_noise")
+    denoiser, canvas = (
+        Metered(IndependentPixels(takes_noise_maps=False)),
+        canvas_of(torch.zeros(1, 1, 8, 20)),
+    )
+    for work in (
+        lambda: strategy.borders(denoiser, canvas),
+        lambda: strategy.generate(denoiser, canvas, CanvasNoise(0, [0])),
+    ):
+        with pytest.raises(ValueError, match="trained on one level an image"):
+            work()
+    assert denoiser.calls == 0
+
+
+def test_unknown_ways_are_refused():
+    # As it is outside of pytest, where annotations are not checked.
+    made = DiffCollage()
+    object.__setattr__(made, "variables", "half_size")
+    with pytest.raises(ValueError, match=r"variables must be one of own_size, .* got 'half_size'"):
+        inspect.unwrap(DiffCollage.__post_init__)(made)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_command_line_knows_the_ways(way):
+    plan = parse(["strategy=diffcollage", f"diffcollage.variables={way}"])
+    assert plan.strategies["diffcollage"].variables == way
+
+
+@pytest.mark.parametrize(
+    ("way", "low", "high"),
+    [
+        ("own_size", 0.0, 1e-4 + 1e-5),
+        ("pure_noise", 0.0, 2e-4),
+        ("mirrored", 0.005, 0.02),
+        ("grey", 0.005, 0.02),
+    ],
+)
+def test_bias_of_what_variables_are_shown_beside_them(way, low, high):
+    # Known bias of fillings that look like an image; pure noise is nearly exact, as own size is.
+    strategy = DiffCollage(solver=Heun(num_steps=80), variables=way)
+    field, units = line(16, 4), unit_rows(16, 96)
+    nothing = sampled(strategy, field, torch.zeros_like(units[:1]))
+    matrix = (sampled(strategy, field, units) - nothing).reshape(96, 96)
+    assert low <= relative_w2(exponential(96, 4), matrix.mT @ matrix) <= high
