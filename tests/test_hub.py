@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDPMPipeline, DiffusionPipeline, UNet2DModel
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -200,6 +200,8 @@ def without_connection(calls: list[str]) -> Callable[..., Any]:
 
     def load(name: str, **where: Any) -> Any:
         calls.append("cache" if where.get("local_files_only") else "hub")
+        if "timeout" in where:
+            raise ConnectionError("[Errno -2] Name or service not known")
         try:
             try:
                 raise ConnectionError("[Errno -2] Name or service not known")
@@ -215,9 +217,12 @@ def test_where_there_is_no_connection_it_is_tried_once_and_said_so(monkeypatch):
     calls: list[str] = []
     monkeypatch.setattr(DiffusionPipeline, "load_config", without_connection(calls))
     monkeypatch.setattr(UNet2DModel, "from_pretrained", without_connection(calls))
+    asks = without_connection(calls)
+    monkeypatch.setattr(HfApi, "model_info", lambda self, name, **where: asks(name, **where))
     with pytest.raises(OSError, match=r"could not be downloaded \(.*Name or service not known\)"):
         load_pipeline("nobody/nothing")
-    # For a pipeline and for a network alone in the cache; on the hub for one, which takes seconds.
+    # For a pipeline and for a network alone in the cache; the hub is asked once whether it has such
+    # a model: a download would ask for every file, again and again.
     assert calls == ["cache", "cache", "hub"]
 
 

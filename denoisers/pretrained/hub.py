@@ -9,8 +9,13 @@ from typing import Any
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 from diffusers.utils import logging
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import LocalEntryNotFoundError
+
+try:
+    import transformers
+except ModuleNotFoundError:  # models without text do without it
+    transformers = None
 
 __all__ = ["load_pipeline"]
 
@@ -20,6 +25,8 @@ UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 # Parts that Stable Diffusion 3 does without, but not unless it is told so: that they were left out
 # when it was saved is not enough.
 OF_SD3 = ("text_encoder_3", "tokenizer_3")
+
+PATIENCE = 10  # seconds until the hub must have answered
 
 # Of the words that a text encoder knows: a tokenizer has them all, up to some that are left over,
 # and one whose files are missing has hardly any.
@@ -56,6 +63,8 @@ def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> Diffusion
                     f"({reason(error)})."
                 ) from error
         try:
+            # Asks once, where a download would ask again and again before it gives up.
+            HfApi().model_info(path, revision=revision, timeout=PATIENCE)
             return _load(path, dtype, **where)
         except Exception as error:
             raise OSError(absent(path, revision, reason(error))) from error
@@ -84,7 +93,7 @@ def _load(name: str, dtype: torch.dtype, **where: Any) -> DiffusionPipeline:
     if "StableDiffusion3" in parts["_class_name"]:
         left_out += [part for part in OF_SD3 if parts.get(part, [None])[0] is None]
     nothing = dict.fromkeys(left_out)
-    pipeline = DiffusionPipeline.from_pretrained(name, torch_dtype=dtype, **nothing, **where)
+    pipeline = DiffusionPipeline.from_pretrained(name, dtype=dtype, **nothing, **where)
     # Parts that have a default are loaded whatever is asked for.
     pipeline.register_modules(**nothing)
     refuse_wordless(pipeline)
@@ -92,7 +101,7 @@ def _load(name: str, dtype: torch.dtype, **where: Any) -> DiffusionPipeline:
 
 
 def _bare(name: str, dtype: torch.dtype, **where: Any) -> DDPMPipeline:
-    network = UNet2DModel.from_pretrained(name, torch_dtype=dtype, **where)
+    network = UNet2DModel.from_pretrained(name, dtype=dtype, **where)
     scheduler = _first_that_loads(
         lambda: DDPMScheduler.from_pretrained(name, **where),
         lambda: DDPMScheduler.from_pretrained(name, subfolder="scheduler", **where),
@@ -151,9 +160,15 @@ def reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps the library from warning of what is said better by an error, or is no fault."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    """Keeps libraries from warning of what is said better by an error, or is no fault.
+
+    Nor do they draw their bars of single files; those of downloads are drawn.
+    """
+    libraries = [logging, *([] if transformers is None else [transformers.utils.logging])]
+    before = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             # Of names of arguments that differ between the versions that we take.
@@ -161,4 +176,6 @@ def quiet() -> Iterator[None]:
                 warnings.filterwarnings("ignore", module=module)
             yield
     finally:
-        logging.set_verbosity(before)
+        for library, verbosity in zip(libraries, before, strict=True):
+            library.set_verbosity(verbosity)
+            library.enable_progress_bar()
