@@ -1,5 +1,7 @@
 """Pretrained models against the library that they come from, on small random ones."""
 
+from typing import Any
+
 import pytest
 import torch
 from diffusers import (
@@ -7,18 +9,22 @@ from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
     UNet2DModel,
 )
 from diffusers.pipelines.ddim import pipeline_ddim
 
+from datamodules.landscapes import Landscapes
+from denoisers.checkpoint import load_denoiser
 from denoisers.conditions import Conditions
 from denoisers.contract import PURE_NOISE, PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.guidance import Guided
-from denoisers.pretrained.adapter import PretrainedDenoiser
-from denoisers.pretrained.levels import DiscreteLevels, FlowLevels
+from denoisers.precond import EDMPrecond
+from denoisers.pretrained.adapter import PretrainedDenoiser, prediction_of
+from denoisers.pretrained.levels import DiscreteLevels, FlowLevels, levels_of
 from denoisers.pretrained.model import PretrainedModel
-from denoisers.pretrained.networks import PixelNetwork
+from denoisers.pretrained.networks import Network, PixelNetwork
 from denoisers.pretrained.stand_ins import (
     flux_pipeline,
     pixel_pipeline,
@@ -159,6 +165,50 @@ def test_the_estimate_of_a_flow_is_the_line_back_from_its_velocity(make):
         velocity = denoiser.network(x_flow, timestep, text)
         # Float32, and 1e-6 of x_flow at pure noise.
         torch.testing.assert_close(x0_hat, x_flow - time * velocity, atol=1e-5, rtol=0)
+
+
+class Disguised(Network):
+    """Our own trained denoiser, as the network of a model of diffusers would predict."""
+
+    takes_text, multiple, dtype = False, 8, torch.float64
+
+    def __init__(self, denoiser: EDMPrecond, scheduler: Any) -> None:
+        torch.nn.Module.__init__(self)
+        self.denoiser, self.side, self.channels = denoiser, 32, 3
+        self.abar = getattr(scheduler, "alphas_cumprod", None)
+
+    def predict(self, x, timestep, text):
+        if self.abar is None:
+            time = (timestep / 1000).view(-1, 1, 1, 1)
+            sigma = time / (1 - time)
+            x0_hat = self.denoiser(x * (1 + sigma), sigma)
+            return (x - (1 - time) * x0_hat) / time - x0_hat
+        abar = self.abar[timestep.long()].double().view(-1, 1, 1, 1)
+        x0_hat = self.denoiser(x / abar.sqrt(), (1 / abar - 1).sqrt())
+        return (x - abar.sqrt() * x0_hat) / (1 - abar).sqrt()
+
+
+@pytest.mark.parametrize(
+    "scheduler", [DDPMScheduler(), FlowMatchEulerDiscreteScheduler()], ids=["discrete", "flow"]
+)
+@torch.no_grad()
+def test_our_own_denoiser_in_disguise_is_itself(scheduler):
+    ours = load_denoiser("checkpoints/landscapes.safetensors").double()
+    prediction = prediction_of(scheduler)
+    levels = levels_of(scheduler, flow=prediction == "flow_prediction", tokens=1)
+    disguised = PretrainedDenoiser(Disguised(ours, scheduler), levels, prediction)
+    assert disguised.multiple == ours.multiple
+    x0 = Landscapes().crops("test", 1, 32, 32).double() / 127.5 - 1
+    eps = torch.randn_like(x0)
+    for timestep in (1, 100, 500, 900):
+        time = timestep / 1000
+        sigma = time / (1 - time)
+        if prediction == "epsilon":
+            sigma = float(levels.sigmas[timestep])
+        sigma = level(sigma, x0)
+        x_t = x0 + sigma * eps
+        # Float64, but for the levels that diffusers keeps in float32.
+        torch.testing.assert_close(disguised(x_t, sigma), ours(x_t, sigma), atol=1e-5, rtol=0)
 
 
 def test_where_nothing_is_noisy_nothing_changes(sd):

@@ -16,6 +16,7 @@ from benchmarks.pictures import read_picture
 from benchmarks.run import main
 from benchmarks.runtime import Runtime
 from denoisers.pretrained.stand_ins import write_stand_ins
+from sampling.solvers import Euler
 from strategies.canvas import Canvas
 from strategies.catalogue import names
 from strategies.parallel import ParallelStrategy
@@ -103,16 +104,16 @@ def test_costs_are_in_the_denoisers_own_pixels(tmp_path, models):
     arguments = ["strategy=naive", "canvas.width=64", "context.prompt=a", "context.guidance=1"]
     record = run(tmp_path, models["latents"], *arguments)
     (row,) = record["rows"]
-    # Two Heun steps are three evaluations of every latent pixel, 8 x 16 of them here.
-    assert row["cost"]["pixels_per_pixel"] == 3
-    assert row["cost"]["patch_evaluations"] == 2 * 3
+    # Two Euler steps are two evaluations of every latent pixel, 8 x 16 of them here.
+    assert row["cost"]["pixels_per_pixel"] == 2
+    assert row["cost"]["patch_evaluations"] == 2 * 2
     assert row["border_columns"] == [32]
 
 
 def test_guidance_counts(tmp_path, models):
     arguments = ["strategy=naive", "canvas.width=64", "context.prompt=a", "context.guidance=3"]
     (row,) = run(tmp_path, models["latents"], *arguments)["rows"]
-    assert row["cost"]["pixels_per_pixel"] == 2 * 3
+    assert row["cost"]["pixels_per_pixel"] == 2 * 2
 
 
 def test_a_budget_is_kept_with_guidance(tmp_path, models):
@@ -216,7 +217,7 @@ def test_what_is_for_pretrained_models_is_refused_on_ours(tmp_path, arguments, m
 def test_a_pretrained_model_brings_its_defaults():
     settings = parse(["denoiser=diffusers:owner/model"]).settings
     assert (settings.num_samples, settings.batch_size, settings.real) == (4, 1, None)
-    assert (settings.solver.num_steps, settings.solver.churn) == (25, 0)
+    assert settings.solver == Euler(num_steps=50)
     own = parse(["denoiser=diffusers:owner/model", "num_samples=9", "data=landscapes"]).settings
     assert own.num_samples == 9
     assert own.real is not None

@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.command_line import parse
 from benchmarks.oracle.__main__ import planned, read_command
+from denoisers.pretrained.stand_ins import sd_pipeline
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.canvas import Canvas
@@ -50,6 +51,24 @@ def test_the_image_of_the_readme_is_outpainted(monkeypatch):
     )
     assert names["pixels"].shape == (1, 3, 32, 192)
     assert torch.equal(names["outpainted"][..., 72:120], names["image"])
+
+
+def test_the_panorama_of_the_readme_is_made(tmp_path):
+    (code,) = (block for block in BLOCKS if "load_pretrained" in block)
+    sd_pipeline().save_pretrained(tmp_path)
+    # A small random model in place of the trained one, here, in few steps and of its own size.
+    for written, here in (
+        ('"stabilityai/stable-diffusion-2-1-base", dtype=torch.float16', repr(str(tmp_path))),
+        ('"cuda"', '"cpu"'),
+        ("num_steps=25", "num_steps=2"),
+        ("height=512, width=3072", "height=32, width=192"),
+    ):
+        assert written in code
+        code = code.replace(written, here)
+    names = {}
+    exec(code, {}, names)
+    assert names["pixels"].shape == (1, 3, 32, 192)
+    assert names["pixels"].float().std() > 1
 
 
 def test_the_oracle_understands_the_commands_of_the_readme():

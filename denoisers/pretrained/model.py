@@ -164,7 +164,7 @@ def weights_hash(parts: dict[str, nn.Module]) -> str:
         digest.update(json.dumps([part, settings], sort_keys=True, default=str).encode())
         for name, weight in sorted(module.state_dict().items()):
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
