@@ -13,9 +13,17 @@ from torchmetrics import MetricCollection
 
 from benchmarks.context.telling import Telling
 from benchmarks.cost import measured_cost
-from benchmarks.generation import Maker, canvas_batches
+from benchmarks.generation import Maker, Pictures, canvas_batches
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
-from benchmarks.preparation import Prepared
+from benchmarks.origin import (
+    SEEDS,
+    Origin,
+    described_denoiser,
+    described_strategy,
+    surroundings,
+    together,
+)
+from benchmarks.preparation import PATCHES, Prepared, squares
 from benchmarks.processes import LostProcessError, SharedError, is_fatal
 from benchmarks.progress import progress_bars
 from benchmarks.records import Cost, Row, plain
@@ -26,12 +34,10 @@ from benchmarks.report.table import comparison, markdown
 from benchmarks.samples import SampleFiles, runs_of
 from strategies.base import Strategy
 from strategies.canvas import Borders, Canvas
-from strategies.direct import Direct
 from strategies.parallel import ParallelStrategy
 
 __all__ = ["Comparison"]
 
-PATCHES = "patches"  # the row of squares that the denoiser makes by itself
 CHUNK = 64  # real crops in memory at once
 
 
@@ -173,10 +179,7 @@ class Comparison:
 
     def _patches_row(self, ruler: Ruler, progress: Progress) -> Row:
         """Measures squares that the denoiser makes by itself: the plain FID."""
-        side = self.run.model.patch
-        square = Canvas(height=side, width=side, channels=self.run.canvas.channels)
-        settings = self.run.plan.settings
-        strategy = self.run.model.fitted(Direct(solver=settings.solver), settings.runtime)
+        strategy, square = squares(self.run.model, self.run.canvas, self.run.plan.settings)
         telling = self.run.telling.facts
         made = self._made(PATCHES, strategy, square, telling, ruler.crop_metrics(), progress)
         return self._row(
@@ -215,7 +218,15 @@ class Comparison:
             starts_at = strategy.starts_at(self.run.denoiser, self.run.canvas)
             metrics = ruler.metrics(borders, starts_at=starts_at)
             telling = self.run.telling
-            made = self._made(name, strategy, self.run.canvas, telling, metrics, progress)
+            made = self._made(
+                name,
+                strategy,
+                self.run.canvas,
+                telling,
+                metrics,
+                progress,
+                calls=cost.network_calls,
+            )
             return self._row(
                 name,
                 made.figures,
@@ -238,11 +249,13 @@ class Comparison:
         telling: Telling,
         metrics: MetricCollection,
         progress: Progress,
+        calls: int | None = None,
     ) -> "Made":
         """Makes this process's share of the canvases, and measures those of all."""
         settings = self.run.plan.settings
         task = self._task(progress, name, settings.num_samples)
         pictures = self.run.folder.picture_files(name, min(settings.pictures, settings.num_samples))
+        origin = self._origin(name, strategy, telling)
         metrics = self._placed(metrics)
         size = (canvas.height, canvas.width)
         metrics.update(torch.empty(0, 3, *size, dtype=torch.uint8), torch.empty(0).long())
@@ -253,8 +266,10 @@ class Comparison:
             settings.seed,
             self.run.processes.device,
             telling,
+            calls=calls,
+            advance=lambda canvases: progress.advance(task, canvases),
         )
-        seconds, network_seconds, error = 0.0, 0.0, None
+        seconds, network_seconds, done, error = 0.0, 0.0, 0, None
         try:
             for batch in canvas_batches(
                 maker,
@@ -262,16 +277,16 @@ class Comparison:
                 self.run.processes,
                 count=settings.num_samples,
                 batch_size=settings.batch_size,
-                pictures=lambda index: (
-                    self.run.folder.path / pictures[index] if index < len(pictures) else None
-                ),
+                pictures=Pictures([self.run.folder.path / file for file in pictures], origin),
             ):
                 metrics.update(batch.canvases, torch.tensor(batch.indices))
                 seconds += batch.seconds
                 network_seconds += batch.network_seconds
                 if not batch.from_disk:
                     self.network_seconds += batch.network_seconds
-                progress.advance(task, len(batch.canvases))
+                # What calls have advanced is put right: memory may have run out in the middle.
+                done += len(batch.canvases)
+                progress.update(task, completed=done)
         except Exception as raised:  # the others wait for this process: they must hear of it
             error = raised
         self.run.processes.agree(error)
@@ -282,6 +297,29 @@ class Comparison:
             sum(one for _, one in totals) / sum(one for one, _ in totals),
             pictures,
         )
+
+    def _origin(
+        self, name: str, strategy: Strategy, telling: Telling
+    ) -> Callable[[int, range], Origin]:
+        """Returns what says of a sample of a row what it was made from."""
+        settings, seeds = self.run.plan.settings, self.run.telling.seeds
+        shown = seeds is not None and settings.context.shows_seeds
+        facts = {
+            "program": "benchmarks.run",
+            "command": self.run.arguments,
+            "row": name,
+            "seed": settings.seed,
+            "strategy": described_strategy(strategy),
+            "settings": self.run.plan.record,
+            "told": telling.description,
+            "denoiser": described_denoiser(self.run.model.description),
+            "inputs": {SEEDS: seeds.sha256} if shown else {},
+            "environment": surroundings(
+                self.run.processes.device, strategy, self.run.results.environment
+            ),
+        }
+        exact = settings.runtime.window_batch
+        return lambda sample, batch: Origin(**facts, sample=sample, together=together(exact, batch))
 
     def _task(self, progress: Progress, name: str, count: int) -> TaskID:
         """Returns a bar for this process's share of so many."""

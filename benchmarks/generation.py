@@ -10,17 +10,20 @@ from lightning.pytorch.utilities.memory import garbage_collection_cuda
 
 from benchmarks.accounting import Metered, synchronize
 from benchmarks.context.telling import UNTOLD, Telling
+from benchmarks.origin import Origin
 from benchmarks.pictures import write_picture
 from benchmarks.processes import Processes
 from benchmarks.samples import Batch, SampleFiles, runs_of
+from benchmarks.watched import Watched
 from benchmarks.window_batch import out_of_memory
 from benchmarks.writer import BackgroundWriter
+from denoisers.contract import PatchDenoiser
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
-from strategies.canvas import Canvas
+from strategies.canvas import Canvas, Known
 
-__all__ = ["Maker", "canvas_batches"]
+__all__ = ["Maker", "Pictures", "canvas_batches"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Maker:
         seed: The run's seed.
         device: Where they are made.
         telling: What they are told.
+        known: Pixels that are given, the same ones for all; they come back bit by bit.
+        calls: Network calls that a batch takes; None if that is not known.
+        advance: Told of every network call what part of how many canvases it is; of nothing where
+            `calls` is not known.
     """
 
     strategy: Strategy
@@ -42,6 +49,9 @@ class Maker:
     seed: int
     device: torch.device
     telling: Telling = UNTOLD
+    known: Known | None = None
+    calls: int | None = None
+    advance: Callable[[float], None] = lambda canvases: None
 
     @torch.no_grad()
     def __call__(self, indices: range) -> Batch:
@@ -51,9 +61,10 @@ class Maker:
             FloatingPointError: If a pixel is not finite.
         """
         noise = CanvasNoise(self.seed, indices, device=self.device)
+        denoiser = self._watched(len(indices))
         self.denoiser.reset()
         begun = time.perf_counter()
-        image = self.telling.generate(self.strategy, self.denoiser, self.canvas, noise)
+        image = self.telling.generate(self.strategy, denoiser, self.canvas, noise, known=self.known)
         synchronize(image.device)
         seconds = time.perf_counter() - begun
         if not image.isfinite().all():
@@ -63,6 +74,37 @@ class Maker:
             )
         return Batch(indices[0], to_uint8(image).cpu(), seconds, self.denoiser.seconds)
 
+    def _watched(self, count: int) -> PatchDenoiser:
+        """Returns the denoiser, every call of which advances by its part of so many canvases."""
+        if self.calls is None:
+            return self.denoiser
+        return Watched(self.denoiser, lambda: self.advance(count / self.calls))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Which samples are written as PNG, and what these say of themselves.
+
+    Args:
+        files: Where the first samples go, in their order.
+        origin: Returns what a sample was made from, given its number and those of the samples that
+            were made with it.
+    """
+
+    files: list[Path] = dataclasses.field(default_factory=list)
+    origin: Callable[[int, range], Origin] | None = None
+
+    def write(self, batch: Batch) -> None:
+        """Writes those of a batch that are not there yet."""
+        for index, canvas in zip(batch.indices, batch.canvases, strict=True):
+            if index >= len(self.files) or self.files[index].is_file():
+                continue
+            origin = None if self.origin is None else self.origin(index, batch.indices)
+            write_picture(canvas, self.files[index], origin=origin)
+
+
+NO_PICTURES = Pictures()
+
 
 def canvas_batches(
     maker: Maker,
@@ -71,7 +113,7 @@ def canvas_batches(
     *,
     count: int,
     batch_size: int,
-    pictures: Callable[[int], Path | None] = lambda index: None,
+    pictures: Pictures = NO_PICTURES,
 ) -> Iterator[Batch]:
     """Yields this process's share of samples 0 to `count` - 1, those that are on disk first.
 
@@ -84,12 +126,12 @@ def canvas_batches(
         processes: Who shares the work.
         count: How many samples there are, over all processes.
         batch_size: How many are made at a time.
-        pictures: Where the PNG of a sample goes; None for those that get none.
+        pictures: Which of them are written as PNG.
     """
     finished = processes.once(lambda: files.finished(count))
     for path in processes.share(list(finished.values())):
         batch = files.read(path)
-        _write_pictures(batch, pictures)
+        pictures.write(batch)
         yield batch
     taken = {index for indices in finished for index in indices}
     missing = [index for index in range(count) if index not in taken]
@@ -119,15 +161,7 @@ def _made(maker: Maker, run: range) -> Iterator[Batch]:
         todo[:0] = [indices[:half], indices[half:]]
 
 
-def _write(batch: Batch, files: SampleFiles, pictures: Callable[[int], Path | None]) -> None:
+def _write(batch: Batch, files: SampleFiles, pictures: Pictures) -> None:
     """Writes pictures first: a batch whose file is there is finished."""
-    _write_pictures(batch, pictures)
+    pictures.write(batch)
     files.write(batch)
-
-
-def _write_pictures(batch: Batch, pictures: Callable[[int], Path | None]) -> None:
-    """Writes the pictures that are not there yet."""
-    for index, canvas in zip(batch.indices, batch.canvases, strict=True):
-        path = pictures(index)
-        if path is not None and not path.is_file():
-            write_picture(canvas, path)

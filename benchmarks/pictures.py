@@ -6,17 +6,24 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image as Picture
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from benchmarks.atomic import whole
+from benchmarks.origin import CHUNK, Origin
 
 __all__ = ["read_picture", "write_picture"]
 
 
-def write_picture(canvas: UInt8[Tensor, "channels height width"], path: Path) -> None:
-    """Writes a canvas in one stroke; a file that is there is whole."""
+def write_picture(
+    canvas: UInt8[Tensor, "channels height width"], path: Path, *, origin: Origin | None = None
+) -> None:
+    """Writes a canvas in one stroke, with what it was made from; a file that is there is whole."""
+    texts = PngInfo()
+    if origin is not None:
+        texts.add_text(CHUNK, origin.text)
     with whole(path) as part:
-        Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(part, "PNG")
+        Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(part, "PNG", pnginfo=texts)
 
 
 def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:

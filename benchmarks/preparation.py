@@ -6,7 +6,7 @@ import re
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from rich.console import Console
@@ -15,6 +15,7 @@ from benchmarks.accounting import Metered
 from benchmarks.budget import steps_within
 from benchmarks.command_line import Plan
 from benchmarks.context.choice import telling_of
+from benchmarks.context.settings import ContextSettings
 from benchmarks.context.telling import UNTOLD, Telling
 from benchmarks.environment import (
     describe_environment,
@@ -28,16 +29,49 @@ from benchmarks.loggers import Loggers, build_loggers, refuse_missing
 from benchmarks.metrics.clip import ClipImages
 from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.ruler import drift_distance
-from benchmarks.model import Model, load_model
+from benchmarks.model import Model, is_pretrained, load_model
 from benchmarks.processes import Processes, launched
 from benchmarks.records import Results
+from benchmarks.runtime import Runtime
+from benchmarks.settings import Settings
 from benchmarks.window_batch import Memory, with_batch
 from denoisers.contract import PatchDenoiser
 from strategies.async_patch import NeedsNoiseMapsError
 from strategies.base import Strategy
 from strategies.canvas import Canvas
+from strategies.direct import Direct
 
-__all__ = ["Prepared", "prepared"]
+__all__ = [
+    "PATCHES",
+    "Asked",
+    "Prepared",
+    "Working",
+    "asked_for",
+    "prepared",
+    "refuse_misfits",
+    "squares",
+    "tuned",
+]
+
+PATCHES = "patches"  # the row of squares that the denoiser makes by itself
+
+
+@runtime_checkable
+class Working(Protocol):
+    """Settings of a command that asks a denoiser.
+
+    Attributes:
+        runtime: How the work is done.
+        context: What the denoiser is told.
+    """
+
+    runtime: Runtime
+    context: ContextSettings
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where what runs share is kept."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +80,7 @@ class Prepared:
 
     Args:
         plan: What was asked for.
+        arguments: The words that asked for it.
         strategies: What is compared, by the names of their rows.
         budgets: What rows were given in place of equal steps, by their names.
         processes: Who shares the work.
@@ -61,6 +96,7 @@ class Prepared:
     """
 
     plan: Plan
+    arguments: list[str]
     strategies: dict[str, Strategy]
     budgets: dict[str, float]
     processes: Processes
@@ -75,23 +111,46 @@ class Prepared:
     loggers: Loggers
 
 
-def prepared(plan: Plan, arguments: list[str]) -> Prepared:
-    """Checks all that can be checked before the work; starts the processes; finds the folder.
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """All that the canvases of a plan depend on, checked.
+
+    Args:
+        model: The shared denoiser and what belongs to it, on the CPU.
+        canvas: What every strategy makes.
+        telling: What it is told.
+        strategies: What is compared, by the names of their rows.
+        budgets: What rows were given in place of equal steps, by their names.
+    """
+
+    model: Model
+    canvas: Canvas
+    telling: Telling
+    strategies: dict[str, Strategy]
+    budgets: dict[str, float]
+
+
+def asked_for(plan: Plan) -> Asked:
+    """Loads the denoiser and checks that every strategy can make such canvases with it.
 
     Raises:
         ValueError: If something does not fit.
-        OSError: If a file is missing or the folder cannot be written.
-        RuntimeError: If the weights of a feature network cannot be had.
+        OSError: If a file is missing.
+        RuntimeError: If a backbone needs a package that is not installed.
     """
     settings = plan.settings
-    device = resolve_device(settings.device)
+    if is_pretrained(settings.denoiser):
+        Console(stderr=True, soft_wrap=True).print(f"loading {settings.denoiser}", markup=False)
     model = load_model(
         settings.denoiser,
         settings.runtime,
         negative_prompt=settings.context.negative_prompt,
         label=settings.context.label,
     )
-    denoiser = model.denoiser
+    if model.channels != 3:
+        raise ValueError(
+            f"canvases are RGB: the denoiser must make 3 channels, got {model.channels}."
+        )
     canvas = model.canvas(settings.canvas)
     telling = telling_of(
         settings.context,
@@ -105,14 +164,47 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     fitted = {name: model.fitted(s, settings.runtime) for name, s in plan.strategies.items()}
     if settings.strategy == "all":
         fitted = without_those_that_need_maps(fitted, model)
-    strategies, budgets = within_budgets(fitted, settings.budgets, denoiser, canvas, telling)
+    strategies, budgets = within_budgets(fitted, settings.budgets, model.denoiser, canvas, telling)
     for name, strategy in strategies.items():
-        try:
-            strategy.refuse_denoiser(denoiser)
-            strategy.borders(denoiser, canvas)
-            telling.refuse_misfits(strategy, denoiser, canvas)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
+        refuse_misfits(name, strategy, model, canvas, telling)
+    return Asked(model, canvas, telling, strategies, budgets)
+
+
+def refuse_misfits(
+    name: str, strategy: Strategy, model: Model, canvas: Canvas, telling: Telling
+) -> None:
+    """Checks that a strategy can make such canvases so told.
+
+    Raises:
+        ValueError: If it cannot; it begins with the strategy's name.
+    """
+    try:
+        strategy.refuse_denoiser(model.denoiser)
+        strategy.borders(model.denoiser, canvas)
+        telling.refuse_misfits(strategy, model.denoiser, canvas)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def squares(model: Model, canvas: Canvas, settings: Settings) -> tuple[Strategy, Canvas]:
+    """Returns what makes squares of one patch by the denoiser alone, and their size."""
+    square = Canvas(height=model.patch, width=model.patch, channels=canvas.channels)
+    return model.fitted(Direct(solver=settings.solver), settings.runtime), square
+
+
+def prepared(plan: Plan, arguments: list[str]) -> Prepared:
+    """Checks all that can be checked before the work; starts the processes; finds the folder.
+
+    Raises:
+        ValueError: If something does not fit.
+        OSError: If a file is missing or the folder cannot be written.
+        RuntimeError: If the weights of a feature network cannot be had.
+    """
+    settings = plan.settings
+    device = resolve_device(settings.device)
+    asked = asked_for(plan)
+    model, canvas, telling = asked.model, asked.canvas, asked.telling
+    strategies, budgets = asked.strategies, asked.budgets
     if settings.real is not None:
         side = min(canvas.height, canvas.width)
         settings.real.crop("test", 0, side, side)
@@ -149,11 +241,12 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     loggers = build_loggers(settings.loggers if processes.first else [], folder.path)
     return Prepared(
         plan,
+        arguments,
         strategies,
         budgets,
         processes,
         model,
-        Metered(tuned(model, plan, processes.device)),
+        Metered(tuned(model, settings, processes.device)),
         canvas,
         telling.to(processes.device),
         features,
@@ -220,9 +313,8 @@ def build_clip(plan: Plan, device: torch.device | str) -> ClipImages | None:
     return ClipImages(settings.clip, settings.clip_weights, device=device)
 
 
-def memory_of(model: Model, plan: Plan, device: torch.device) -> Memory:
+def memory_of(model: Model, settings: Working, device: torch.device) -> Memory:
     """Returns what is known of how much this device holds of this denoiser."""
-    settings = plan.settings
     weights = model.description["weights_sha256"][:16]
     key = f"{device_name(device)}; weights {weights}; {settings.runtime.precision}"
     return Memory(settings.cache_folder / "window_batch.json", key)
@@ -248,14 +340,13 @@ def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None
             )
 
 
-def tuned(model: Model, plan: Plan, device: torch.device) -> PatchDenoiser:
+def tuned(model: Model, settings: Working, device: torch.device) -> PatchDenoiser:
     """Places the networks, sets gates and sizes the calls, as asked for."""
-    settings = plan.settings
     denoiser = model.placed(device, settings.runtime).denoiser
     if settings.context.gate is not None:
         for gate in denoiser.network.gates.values():
             gate.fill_(settings.context.gate)
-    return with_batch(denoiser, settings.runtime.window_batch, memory_of(model, plan, device))
+    return with_batch(denoiser, settings.runtime.window_batch, memory_of(model, settings, device))
 
 
 def fresh_results(
