@@ -1,0 +1,1 @@
+"""A picture made again, from what it says of itself."""
