@@ -1,0 +1,1 @@
+"""Our parallel strategies beside the panorama pipeline of diffusers: seconds, calls, defects."""
