@@ -88,12 +88,7 @@ class Model:
         )
 
     def placed(self, device: torch.device, runtime: Runtime) -> "Model":
-        """Moves the networks, sets them up as asked for, and returns itself.
-
-        Raises:
-            ValueError: If layers are to be offloaded from the CPU to itself.
-            RuntimeError: If offloading needs a package that is not installed.
-        """
+        """Moves the networks, sets them up as asked for, and returns itself."""
         if self.pretrained is None:
             self.denoiser.to(device)
             self.denoiser.autocast_dtype = autocast_dtype(runtime.precision)
@@ -169,18 +164,7 @@ def place_pipeline(pipeline: Any, device: torch.device, runtime: Runtime) -> Non
     if runtime.offload == "none":
         pipeline.to(device)
         return
-    if device.type == "cpu":
-        raise ValueError(
-            "runtime.offload keeps networks in main memory until a device needs them: device must "
-            "not be cpu."
-        )
-    offload = {
+    {
         "parts": pipeline.enable_model_cpu_offload,
         "layers": pipeline.enable_sequential_cpu_offload,
-    }[runtime.offload]
-    try:
-        offload(device=device)
-    except ImportError as error:
-        raise RuntimeError(
-            "runtime.offload needs the package accelerate: pip install accelerate."
-        ) from error
+    }[runtime.offload](device=device)

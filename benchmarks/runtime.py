@@ -1,6 +1,7 @@
 """How the work is done on a device: precision, memory and speed, not what is asked for."""
 
 import dataclasses
+import importlib.util
 from typing import Literal
 
 import torch
@@ -51,6 +52,25 @@ class Runtime:
         if self.window_batch != "auto" and self.window_batch < 1:
             raise ValueError(f"window_batch must be auto or at least 1, got {self.window_batch}.")
         self.decoding  # noqa: B018  checked here, so that it is refused before any work
+
+    def refuse_device(self, device: torch.device) -> None:
+        """Checks that the work can be done so on a device.
+
+        Raises:
+            ValueError: If networks are to wait for the CPU in its own memory, or what lets them
+                wait is not installed.
+        """
+        if self.offload == "none":
+            return
+        if device.type == "cpu":
+            raise ValueError(
+                "runtime.offload keeps networks in main memory until a device needs them: device "
+                "must not be cpu."
+            )
+        if importlib.util.find_spec("accelerate") is None:
+            raise ValueError(
+                "runtime.offload needs the package accelerate: pip install accelerate."
+            )
 
     @property
     def decoding(self) -> Decoding:

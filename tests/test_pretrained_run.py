@@ -28,6 +28,7 @@ QUICK = [
     "pictures=3",
     "loggers=[]",
 ]
+PROMPTED = ["strategy=multidiffusion", "context.prompt=a b", "canvas.width=64"]
 ON_SINGLE_LEVELS = [name for name in names() if name != "async_patch"]
 
 
@@ -140,12 +141,17 @@ def test_real_images_may_be_compared_with(tmp_path, models):
     assert record["patches"]["figures"]["fid_plus"]["value"] > 0
 
 
-def test_half_precision_is_that_of_the_weights(tmp_path, models):
-    prompt = ["strategy=multidiffusion", "context.prompt=a b"]
-    full = run(tmp_path / "full", models["latents"], *prompt)
-    half = run(tmp_path / "half", models["latents"], "precision=bf16", *prompt)
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, models) -> torch.Tensor:
+    """What comes out where nothing is said of how the work is done."""
+    record = run(tmp_path_factory.mktemp("plain"), models["latents"], *PROMPTED)
+    return pictures(record, "multidiffusion").float()
+
+
+def test_half_precision_is_that_of_the_weights(tmp_path, models, plain):
+    half = run(tmp_path, models["latents"], "precision=bf16", *PROMPTED)
     assert half["rows"][0]["fingerprint"]["precision"] == "bf16"
-    ours, theirs = (pictures(record, "multidiffusion").float() for record in (full, half))
+    ours, theirs = plain, pictures(half, "multidiffusion").float()
     difference = (ours - theirs).abs().mean()
     # bfloat16 has 8 bits of mantissa; of order 1 % after two guided steps, and never none.
     assert 0 < difference < 0.1 * ours.std()
@@ -160,11 +166,9 @@ def test_half_precision_is_that_of_the_weights(tmp_path, models):
     ],
     ids=lambda options: options[0],
 )
-def test_how_the_work_is_done_hardly_changes_what_comes_out(tmp_path, models, options):
-    prompt = ["strategy=multidiffusion", "context.prompt=a b"]
-    plain = pictures(run(tmp_path / "a", models["latents"], *prompt), "multidiffusion").float()
-    other = run(tmp_path / "b", models["latents"], *prompt, *options)
-    # Kernels round differently, and tiles of another size are normalised by what they hold.
+def test_how_the_work_is_done_hardly_changes_what_comes_out(tmp_path, models, plain, options):
+    other = run(tmp_path, models["latents"], *PROMPTED, *options)
+    # Kernels round differently.
     assert (plain - pictures(other, "multidiffusion").float()).abs().mean() < 1
 
 
@@ -204,7 +208,6 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path, models, arguments, 
     [
         (["context.negative_prompt=a", "context.prompt=b"], "negative_prompt is for pretrained"),
         (["context.label=1"], "label is for pretrained models"),
-        (["runtime.offload=parts"], "offload is for pretrained models"),
         (["runtime.attention=sliced"], "attention is for pretrained models"),
         (["context.prompts=[a,b]"], "context.prompts is for pretrained models"),
     ],

@@ -1,6 +1,6 @@
 """A pretrained network as a `Denoiser`: no strategy knows that it is one.
 
-What the network predicts, F, becomes the clean estimate ([DDPM] Eq. 15, [PD] Sec. 4, [SD3] Eq. 4):
+What the network predicts, F, becomes the clean estimate ([DDPM] Eq. 15, [PD] Sec. 4, [SD3] Sec. 3):
 
     epsilon   x0_hat = x_t - sigma F
     v         x0_hat = x_t / (1 + sigma^2) - sigma / sqrt(1 + sigma^2) F

@@ -4,7 +4,7 @@ Here x_t = x0 + sigma * eps. A model of discrete timesteps was trained on a mixt
 variance, a flow on a straight line between image and noise:
 
     x_vp   = sqrt(abar) x0 + sqrt(1 - abar) eps         ([DDPM] Eq. 4)
-    x_flow = (1 - t) x0 + t eps                         ([SD3] Eq. 13)
+    x_flow = (1 - t) x0 + t eps                         ([SD3] Sec. 3)
 
 Either is x_t times a number, so a change of variables is all that lies between:
 
