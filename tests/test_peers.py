@@ -30,7 +30,7 @@ from benchmarks.peers.records import (
 )
 from benchmarks.peers.settings import PeerSettings, read_command
 from benchmarks.peers.table import TABLE, document, markdown, seconds
-from benchmarks.peers.theirs import Theirs, Worker
+from benchmarks.peers.theirs import Theirs, Worker, arguments_of
 from benchmarks.peers.worker import TENSOR, Counted, answer
 from denoisers.pretrained.model import PretrainedModel
 from denoisers.pretrained.stand_ins import sd_pipeline
@@ -285,12 +285,11 @@ def test_rolled_noise_is_the_noise_rolled():
 def test_a_panorama_that_the_views_cover_is_the_pipelines(small, tmp_path):
     small_pipeline().save_pretrained(tmp_path / "model")
     save_file({TENSOR: JOB.latents(8, 4).contiguous()}, tmp_path / "latents.safetensors")
-    theirs = Theirs.__dict__["_settings"]  # the arguments of the pipeline, as they are sent
     request = {
         "folder": str(tmp_path / "model"),
         "latents": str(tmp_path / "latents.safetensors"),
         "out": str(tmp_path / "out.safetensors"),
-        "settings": theirs(types.SimpleNamespace(batch=1), JOB),
+        "settings": arguments_of(JOB, batch=1),
     }
     said = answer(request, {})
     made = Ours(small, same_views).made(JOB)
@@ -374,7 +373,7 @@ def test_ratios_are_within_a_round(results):
     # 2 / 4, 2 / 8, 8 / 10; then 2 / 3, 2 / 4, 8 / 5, the peer's best being its second row.
     assert columns["\N{MULTIPLICATION SIGN} peer at its defaults"][1] == "0.500 [0.375, 0.650]"
     assert columns["\N{MULTIPLICATION SIGN} peer at its best"][1] == "0.667 [0.583, 1.13]"
-    assert results.best.batch == 4
+    assert results.best().batch == 4
     assert columns["views a call"] == ["1", "all", "4", "all"]
 
 
@@ -382,7 +381,8 @@ def test_the_document_says_what_must_be_known(results):
     said = document(results)
     for part in (
         "| diffcollage                          |     2 |           4 | 2.00 [1.50, 2.50] ",
-        "1.50 [1.25, 1.75]",  # over its evaluations alone: 1 / 1, 2 / 1, 3 / 2
+        " 1.50 [1.25, 1.75] ",  # over its evaluations alone: 1 / 1, 2 / 1, 3 / 2
+        " 2.00 [2.00, 2.00] |",  # over its time inside: half of it
         "| columns | at 1,080 px | columns  | 7 ",
         "raises: RuntimeError: a \\| b",
         "2026-01-02; load before it 0.25.",
@@ -412,10 +412,10 @@ def test_an_unfinished_run_is_gone_on_with(results, tmp_path):
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_table(tmp_path, monkeypatch, capsys):
-    (tmp_path / "echo.py").write_text(ECHO)
-    echo = partial(Worker, script=tmp_path / "echo.py")
+    script = tmp_path / "echo"
+    script.write_text(ECHO)
+    echo = partial(Worker, script=script)
     monkeypatch.setattr("benchmarks.peers.__main__.Worker", echo)
-    monkeypatch.setattr("benchmarks.peers.__main__.cases", lambda job: cases(job)[:0])
     made, real = [], Ours.made
 
     def interrupted(self, job):
@@ -425,15 +425,22 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_table(tmp_path, monkeypatc
         return real(self, dataclasses.replace(job, decoded=False))
 
     monkeypatch.setattr(Ours, "made", interrupted)
-    words = ["width=512", "num_steps=2", "repeats=2", "batches=[]", f"results={tmp_path / 'out'}"]
+    words = [
+        "width=512",
+        "num_steps=2",
+        "repeats=2",
+        "batches=[]",
+        "defects=false",
+        f"results={tmp_path}",
+    ]
     assert main(words) == 130
-    (folder,) = (tmp_path / "out").iterdir()
+    (folder,) = tmp_path.glob("*-peers")
     assert PeerResults.read(folder / "results.json").rounds == 1
     assert main(words) == 0
-    (folder,) = (tmp_path / "out").iterdir()
+    (folder,) = tmp_path.glob("*-peers")
     results = PeerResults.read(folder / "results.json")
     assert results.rounds == 2
-    assert results.default.seconds == [3, 3]
+    assert results.default().seconds == [3, 3]
     assert "## Latents" in capsys.readouterr().out
     assert (folder / TABLE).read_text() == document(results)
 
@@ -446,7 +453,7 @@ def test_the_command_measures_both_sides(tmp_path):
     results = PeerResults.read(folder / "results.json")
     for each in results.rows:
         assert each.difference is None or each.difference < 1e-4
-    assert results.row(MULTIDIFFUSION, None).evaluations == results.default.evaluations
+    assert results.row(MULTIDIFFUSION, None).evaluations == results.default().evaluations
     theirs = [finding.theirs for finding in results.findings]
     ours = [finding.ours for finding in results.findings]
     assert theirs[0] == 7

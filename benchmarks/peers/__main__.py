@@ -103,7 +103,7 @@ class Run:
 
     def _find(self, progress: Progress) -> None:
         """Measures the defects that are not measured yet."""
-        planned = cases(self.bench.settings.job)
+        planned = cases(self.bench.settings.job) if self.bench.settings.defects else []
         done = len(self.results.findings)
         task = progress.add_task("defects", total=len(planned), completed=done)
         for case in planned[done:]:

@@ -1,7 +1,7 @@
 """Who makes panoramas: every way that is timed, and both sides of every defect."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -68,17 +68,14 @@ class Bench:
     @property
     def entrants(self) -> list[Entrant]:
         """All that is timed; what is compared stands side by side."""
-        job = self.settings.job
+        job, batches = self.settings.job, self.settings.batches
         pixels = dataclasses.replace(job, decoded=True)
         collage = self._ours(DiffCollage, window=VIEW)
-        timed = [*self._pair(1, None, job)]
-        for batch in self.settings.batches:
-            timed += self._pair(batch, batch, job)
         return [
-            *timed,
+            *self._pairs(batches, job),
             Entrant(DIFFCOLLAGE, None, collage, job),
             Entrant(FORWARDS, None, Forwards(collage), job),
-            *self._pair(1, None, pixels),
+            *self._pairs(batches[:1], pixels),
             Entrant(DIFFCOLLAGE, None, collage, pixels),
         ]
 
@@ -93,11 +90,11 @@ class Bench:
         theirs = Theirs(self.worker, folder, scale, model.denoiser.channels)
         return theirs, Ours(model, MultiDiffusion)
 
-    def _pair(self, theirs: int, ours: int | None, job: Job) -> tuple[Entrant, Entrant]:
-        return (
-            Entrant(PANORAMA, theirs, self._theirs(theirs), job),
-            Entrant(MULTIDIFFUSION, ours, self._ours(same_views, max_batch=ours), job),
-        )
+    def _pairs(self, batches: tuple[int, ...], job: Job) -> Iterator[Entrant]:
+        """Yields theirs and ours at the defaults of each, and at the same numbers of views."""
+        for theirs, ours in ((1, None), *((batch, batch) for batch in batches)):
+            yield Entrant(PANORAMA, theirs, self._theirs(theirs), job)
+            yield Entrant(MULTIDIFFUSION, ours, self._ours(same_views, max_batch=ours), job)
 
     def _theirs(self, batch: int) -> Theirs:
         return Theirs(self.worker, self.folder, SCALE, self.model.denoiser.channels, batch)

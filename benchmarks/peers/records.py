@@ -104,9 +104,14 @@ class Row:
     @property
     def outside(self) -> Quartiles:
         """Seconds of a run that were not spent inside the network."""
-        return Quartiles.of(
-            [all_ - inside for all_, inside in zip(self.seconds, self.network_seconds, strict=True)]
-        )
+        pairs = zip(self.seconds, self.network_seconds, strict=True)
+        return Quartiles.of([whole - inside for whole, inside in pairs])
+
+    @property
+    def over_inside(self) -> Quartiles:
+        """Seconds of a run over those of the same run that were spent inside the network."""
+        pairs = zip(self.seconds, self.network_seconds, strict=True)
+        return Quartiles.of([whole / inside for whole, inside in pairs])
 
     def added(self, timing: Timing) -> "Row":
         """Returns the row with one more run."""
@@ -168,15 +173,13 @@ class PeerResults:
         """
         return {row.key: row for row in self.rows}[name, batch, decoded]
 
-    @property
-    def default(self) -> Row:
-        """The peer at its defaults: one view a call."""
-        return self.row(PANORAMA, 1)
+    def default(self, *, decoded: bool = False) -> Row:
+        """Returns the peer at its defaults: one view a call."""
+        return self.row(PANORAMA, 1, decoded)
 
-    @property
-    def best(self) -> Row:
-        """The peer with as many views a call as are fastest, of those that were tried."""
-        tried = [row for row in self.rows if row.name == PANORAMA and not row.decoded]
+    def best(self, *, decoded: bool = False) -> Row:
+        """Returns the peer with as many views a call as are fastest, of those that were tried."""
+        tried = [row for row in self.rows if (row.name, row.decoded) == (PANORAMA, decoded)]
         return min(tried, key=lambda row: row.latency.median)
 
     def write(self, path: Path) -> None:

@@ -34,8 +34,9 @@ class PeerSettings:
         num_steps: Steps of DDIM.
         guidance: Scale of guidance.
         batches: Numbers of views in one call of the network that are tried on both sides, beside
-            the defaults: one view there, all of them here.
+            the defaults: one view there, all of them here. Pixels are made with the first alone.
         repeats: Rounds; in each of them every way to make the panorama is timed once.
+        defects: Whether the peer's defects are measured too.
         seed: Seeds the starting latents, and the weights of the small model.
         results: Folder of the runs; each gets a folder of its own in there.
         name: Name of the run.
@@ -52,6 +53,7 @@ class PeerSettings:
     guidance: float = 7.5
     batches: tuple[int, ...] = (4,)
     repeats: int = 5
+    defects: bool = True
     seed: int = 0
     results: Path = Path("results")
     name: str = "peers"

@@ -36,8 +36,9 @@ def document(results: PeerResults) -> str:
         "Latents": seconds(results, decoded=False),
         "Pixels": seconds(results, decoded=True),
         "DiffCollage beside its own evaluations": overhead(results),
-        "Defects of the panorama pipeline": defects(results.findings),
     }
+    if results.findings:
+        sections["Defects of the panorama pipeline"] = defects(results.findings)
     parts = [part for title, table in sections.items() for part in (f"## {title}", markdown(table))]
     return "\n\n".join([*parts, *(f"- {note}" for note in notes(results))]) + "\n"
 
@@ -49,7 +50,7 @@ def seconds(results: PeerResults, *, decoded: bool) -> list[Column]:
     def column(title: str, cell: Callable[[Row], str]) -> Column:
         return Column(title, [cell(row) for row in rows])
 
-    default = next(row for row in rows if row.key == (results.default.name, 1, decoded))
+    default, best = results.default(decoded=decoded), results.best(decoded=decoded)
     columns = [
         Column("", [row.name for row in rows], words=True),
         column("views a call", lambda row: f"{row.batch or 'all'}"),
@@ -58,18 +59,9 @@ def seconds(results: PeerResults, *, decoded: bool) -> list[Column]:
         column("seconds", lambda row: spread(row.latency)),
         column("outside the U-Net, s", lambda row: spread(row.outside)),
         column(f"{TIMES} peer at its defaults", lambda row: spread(row.ratio_to(default))),
-    ]
-    if decoded:
-        return columns
-    best = results.best
-    return [
-        *columns,
         column(f"{TIMES} peer at its best", lambda row: spread(row.ratio_to(best))),
-        column(
-            "latents differ by",
-            lambda row: ABSENT if row.difference is None else plain(row.difference),
-        ),
     ]
+    return columns if decoded else [*columns, column("latents differ by", _difference)]
 
 
 def overhead(results: PeerResults) -> list[Column]:
@@ -82,6 +74,7 @@ def overhead(results: PeerResults) -> list[Column]:
         Column("evaluations", [f"{row.evaluations:,}" for row in rows]),
         Column("seconds", [spread(row.latency) for row in rows]),
         Column(f"{TIMES} alone", [spread(row.ratio_to(alone)) for row in rows]),
+        Column(f"{TIMES} its own time inside", [spread(row.over_inside) for row in rows]),
     ]
 
 
@@ -102,7 +95,8 @@ def notes(results: PeerResults) -> list[str]:
     settings, environment, peer = results.settings, results.environment, results.peer
     ours = ", ".join(f"{name} {environment['versions'][name]}" for name in LIBRARIES[:2])
     theirs = ", ".join(f"{name} {peer['versions'][name]}" for name in LIBRARIES)
-    copies, default = Quartiles.of(results.default.copy_seconds), results.default
+    default = results.default()
+    copies = Quartiles.of(default.copy_seconds)
     return [
         f"One panorama of {settings['height']} x {settings['width']} px, {settings['num_steps']} "
         f"steps of DDIM, guidance {settings['guidance']:g}, seed {settings['seed']}, views of 64 "
@@ -116,7 +110,9 @@ def notes(results: PeerResults) -> list[str]:
         f"Seconds, from the prompt on: median and quartiles of {results.rounds} rounds after one "
         "of warm-up; in every round each row runs once, in the next in the opposite order. "
         f"{TIMES}: ratio within the same round, median and quartiles. The peer at its defaults: "
-        "one view a call; at its best: the fastest of its rows.",
+        "one view a call; at its best: the fastest of its rows in the table. Alone: the same "
+        "batches, each one forward pass of the U-Net, and nothing else; inside: the time that "
+        "DiffCollage itself spent in the U-Net.",
         f"Latents differ by: largest difference from the peer at its defaults, whose latents have "
         f"a standard deviation of {plain(results.deviation or 0.0)}.",
         f"The peer copies its scheduler {default.copies:,} times, which takes "
@@ -140,6 +136,10 @@ def plain(value: float) -> str:
     ('7', '0.75', '1.43e-06')
     """
     return f"{value:.3g}"
+
+
+def _difference(row: Row) -> str:
+    return ABSENT if row.difference is None else plain(row.difference)
 
 
 def _side(finding: Finding, side: str) -> str:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.peers.jobs import Job, Made, PeerError, Timing
 from benchmarks.peers.worker import TENSOR
 
-__all__ = ["Theirs", "Worker"]
+__all__ = ["Theirs", "Worker", "arguments_of"]
 
 SCRIPT = Path(__file__).with_name("worker.py")
 LOG, LATENTS, OUT = "worker.log", "latents.safetensors", "out.safetensors"
@@ -58,7 +58,7 @@ class Worker:
             self.close()
             raise ValueError(
                 f"python must have a diffusers with StableDiffusionPanoramaPipeline, {python} has "
-                f"not: {error}"
+                f"not: {' '.join(str(error).split())}"
             ) from error
 
     def __enter__(self) -> "Worker":
@@ -146,22 +146,23 @@ class Theirs:
                 "folder": str(self.folder),
                 "latents": str(latents),
                 "out": str(out),
-                "settings": self._settings(job),
+                "settings": arguments_of(job, self.batch),
             }
         )
         shapes = tuple(tuple(shape) for shape in answer.pop("shapes"))
         return Made(Timing(shapes=shapes, **answer), load_file(out)[TENSOR])
 
-    def _settings(self, job: Job) -> dict[str, Any]:
-        """Returns the arguments of the pipeline."""
-        return {
-            "prompt": job.prompt,
-            "height": job.height,
-            "width": job.width,
-            "num_inference_steps": job.num_steps,
-            "guidance_scale": job.guidance,
-            "view_batch_size": self.batch,
-            "num_images_per_prompt": job.images,
-            "circular_padding": job.circular,
-            "output_type": "pt" if job.decoded else "latent",
-        }
+
+def arguments_of(job: Job, batch: int) -> dict[str, Any]:
+    """Returns what the pipeline is called with, so many views in one call of the network."""
+    return {
+        "prompt": job.prompt,
+        "height": job.height,
+        "width": job.width,
+        "num_inference_steps": job.num_steps,
+        "guidance_scale": job.guidance,
+        "view_batch_size": batch,
+        "num_images_per_prompt": job.images,
+        "circular_padding": job.circular,
+        "output_type": "pt" if job.decoded else "latent",
+    }
