@@ -182,6 +182,8 @@ def test_an_empty_folder_holds_no_pipeline(tmp_path):
         ("nobody/nothing", "nobody/nothing"),
         ("nobody/nothing@fp16", "nobody/nothing --revision fp16"),
         ("nobody/nothing@refs/pr/3", "nobody/nothing --revision refs/pr/3"),
+        # A branch may be called so, a model may not.
+        ("nobody/nothing@v2@fp16", "nobody/nothing --revision v2@fp16"),
     ],
 )
 def test_a_model_that_is_not_here_is_named_with_how_to_bring_it(name, wanted, tmp_path):

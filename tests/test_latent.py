@@ -268,14 +268,18 @@ def test_a_single_given_pixel_gives_no_latent():
     assert torch.equal(image[..., 13, 20], known.y[..., 13, 20])
 
 
-def test_what_is_decoded_meets_what_is_given_without_a_step():
+@pytest.mark.parametrize("wrap", [False, True])
+def test_what_is_decoded_meets_what_is_given_without_a_step(wrap):
     # What is decoded is black, what is given grey: the other pixels are grey next to it.
     strategy = Fixed(latents=torch.zeros(1, 4, 8, 40).double())
     mask = torch.zeros(1, 1, 32, 160, dtype=torch.bool)
     mask[..., :50] = True
     grey = torch.full((1, 3, 32, 160), 0.2, dtype=torch.float64)
-    image = made(strategy, Blocks(), Canvas(height=32, width=160), known=given_where(mask, grey))
+    canvas = Canvas(height=32, width=160, wrap_width=wrap)
+    image = made(strategy, Blocks(), canvas, known=given_where(mask, grey))
     distance = torch.arange(1, 111).double()
+    if wrap:
+        distance = torch.minimum(distance, 111 - distance)
     # A deviation of two latent pixels, up to three deviations.
     expected = 0.2 * torch.exp(-((distance / (2 * SCALE)) ** 2) / 2)
     expected[distance > 3 * 2 * SCALE] = 0
@@ -316,6 +320,14 @@ def test_a_constant_offset_fades_with_the_distance_from_given_pixels_of_any_shap
     out = blended(known, image, reach=reach, wraps=wraps)
     assert torch.equal(known.only(out), known.only(known.y))
     torch.testing.assert_close(out, expected, **ROUNDING)
+
+
+def test_pixels_given_in_some_channels_come_back_and_move_nothing():
+    mask = torch.zeros(1, 3, 20, 20, dtype=torch.bool)
+    mask[:, 1, 8:12, 8:12] = True
+    image = normal(1, 3, 20, 20)
+    known = given_where(mask, image + 1)
+    assert torch.equal(blended(known, image, reach=2), image + mask)
 
 
 def test_an_offset_that_differs_along_the_border_is_followed_there():
@@ -399,6 +411,27 @@ def test_given_pixels_go_on_as_they_were_at_their_border(width, given_columns):
     assert float(around[0, 0, :, -2:].abs().max()) < 3
     turned = extended(Known(-ramp.mT, mask.mT), wraps=(True, False))
     torch.testing.assert_close(turned, around.mT, **ROUNDING)
+
+
+@pytest.mark.parametrize("wraps", [(False, True), (True, False)])
+def test_an_encoder_sees_no_edge_where_a_loop_closes(wraps):
+    class Steps(Blocks):
+        largest = 0.0
+
+        def encode(self, images: Image) -> Image:
+            steps = [images.diff(dim=axis).abs().max().item() for axis in (-2, -1)]
+            self.largest = max(self.largest, *steps)
+            return super().encode(images)
+
+    # From 8 at the edge that wraps down to 0, in steps of 1/2, over a quarter of the way.
+    ramp = (8 - torch.arange(64).double() / 2).expand(1, 3, 64, 64)
+    mask = (torch.arange(64) < 16).expand(1, 1, 64, 64)
+    known = Known(ramp, mask) if wraps[1] else Known(ramp.mT, mask.mT)
+    canvas = Canvas(height=64, width=64, wrap_height=wraps[0], wrap_width=wraps[1])
+    codec = Steps()
+    made(Fixed(latents=torch.zeros(1, 4, 16, 16).double()), codec, canvas, known=known)
+    # Where the last pixel were filled without a look across the edge, its step would be some 6.
+    assert codec.largest < 2
 
 
 @pytest.mark.parametrize(

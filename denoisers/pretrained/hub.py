@@ -51,7 +51,7 @@ def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> Diffusion
     """
     path, revision = name, None
     if not Path(name).is_dir() and "@" in name:
-        path, _, revision = name.rpartition("@")
+        path, _, revision = name.partition("@")
     where: dict[str, Any] = {"revision": revision}
     with quiet():
         try:
