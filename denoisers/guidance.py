@@ -41,7 +41,17 @@ class Guided(PatchWrapper):
 
     @override
     def answer(self, ask: Ask, x_t: Image, sigma: Sigma, context: Any) -> Answer:
+        """Asks with tokens and without.
+
+        Raises:
+            ValueError: If regions with texts of their own lie within.
+        """
         conditions = conditions_of(context)
+        if conditions is not None and conditions.areas is not None:
+            raise ValueError(
+                "regions have texts of their own, towards which each is guided: put guidance within "
+                "them, as in Regional(Guided(denoiser, scale), tokens)."
+            )
         if conditions is None or conditions.tokens is None or self.scale == 1:
             return ask(x_t, sigma, context)
         without = conditions.without_tokens()

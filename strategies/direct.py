@@ -73,7 +73,12 @@ class Direct(ParallelStrategy):
 
     @override
     def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
-        """Returns multiples of the window: there are no borders, these are for comparison."""
+        """Returns multiples of the window: there are no borders, these are for comparison.
+
+        Raises:
+            ValueError: If the canvas is one that `generate` would refuse.
+        """
+        self.planned(denoiser, canvas)
         rows, columns = self.window_of(denoiser)
         return Borders(
             tuple(range(rows, canvas.height, rows)), tuple(range(columns, canvas.width, columns))

@@ -256,3 +256,9 @@ def test_a_model_in_the_cache_needs_no_connection_and_has_revisions(saved, tmp_p
 def test_a_folder_may_have_an_at_sign_in_its_name(saved, tmp_path):
     folder = shutil.copytree(saved["pixels"], tmp_path / "church@256")
     assert type(load_pipeline(str(folder))) is DDPMPipeline
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "../none"])
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(name):
+    with pytest.raises(ValueError, match=f"a folder or owner/model, got {name}: no folder"):
+        load_pipeline(name)

@@ -176,6 +176,13 @@ def test_guidance_lies_within(sd, texts):
     torch.testing.assert_close(x0_hat, expected, atol=5e-4, rtol=0)
 
 
+def test_guidance_round_regions_is_refused(texts):
+    told = Conditions(areas=torch.ones(1, 3, 8, 8) / 3)
+    wrong = Guided(Regional(Counted(), texts.tokens), 2.0)
+    with pytest.raises(ValueError, match="put guidance within them"):
+        wrong(torch.zeros(1, 3, 8, 8), level(1.0), told)
+
+
 def test_gradients_flow_through_the_texts_of_a_pixel():
     x_t = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
     areas = torch.rand(2, 3, 8, 8, dtype=torch.float64).softmax(1)

@@ -49,6 +49,10 @@ def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> Diffusion
         OSError: If there is no such folder, and the model is neither in the cache nor to be
             downloaded.
     """
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
+        raise ValueError(
+            f"a pretrained model must be a folder or owner/model, got {name}: no folder."
+        )
     path, revision = name, None
     if not Path(name).is_dir() and "@" in name:
         path, _, revision = name.partition("@")
