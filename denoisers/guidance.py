@@ -49,8 +49,8 @@ class Guided(PatchWrapper):
         conditions = conditions_of(context)
         if conditions is not None and conditions.areas is not None:
             raise ValueError(
-                "regions have texts of their own, towards which each is guided: put guidance within "
-                "them, as in Regional(Guided(denoiser, scale), tokens)."
+                "regions have texts of their own, towards which each is guided: put guidance "
+                "within them, as in Regional(Guided(denoiser, scale), tokens)."
             )
         if conditions is None or conditions.tokens is None or self.scale == 1:
             return ask(x_t, sigma, context)
