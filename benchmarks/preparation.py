@@ -202,6 +202,7 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     """
     settings = plan.settings
     device = resolve_device(settings.device)
+    settings.runtime.refuse_device(device)
     asked = asked_for(plan)
     model, canvas, telling = asked.model, asked.canvas, asked.telling
     strategies, budgets = asked.strategies, asked.budgets
