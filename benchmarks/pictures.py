@@ -16,14 +16,26 @@ __all__ = ["read_picture", "write_picture"]
 
 
 def write_picture(
-    canvas: UInt8[Tensor, "channels height width"], path: Path, *, origin: Origin | None = None
+    canvas: UInt8[Tensor, "channels height width"],
+    path: Path,
+    *,
+    origin: Origin | None = None,
+    profile: bytes | None = None,
 ) -> None:
-    """Writes a canvas in one stroke, with what it was made from; a file that is there is whole."""
+    """Writes a canvas in one stroke; a file that is there is whole.
+
+    Args:
+        canvas: The pixels.
+        path: The file.
+        origin: What it was made from.
+        profile: What its colours mean (ICC); None for sRGB, which is not said.
+    """
     texts = PngInfo()
     if origin is not None:
         texts.add_text(CHUNK, origin.text)
+    picture = Picture.fromarray(canvas.permute(1, 2, 0).numpy())
     with whole(path) as part:
-        Picture.fromarray(canvas.permute(1, 2, 0).numpy()).save(part, "PNG", pnginfo=texts)
+        picture.save(part, "PNG", pnginfo=texts, icc_profile=profile)
 
 
 def read_picture(path: Path) -> UInt8[Tensor, "3 height width"]:

@@ -255,6 +255,19 @@ def test_a_transparent_grey_of_16_bits_is_missing(tmp_path):
     assert not found.kept[:, :4].any()
 
 
+@pytest.mark.parametrize(("space", "kept"), [("RGB", True), ("GRAY", False)])
+def test_the_meaning_of_colours_is_kept_with_them(space, kept, pixels, common, tmp_path):
+    # The header of an ICC profile: its size, and at byte 16 the colours that it is of.
+    profile = bytearray(132)
+    profile[:4], profile[16:20] = struct.pack(">I", len(profile)), space.ljust(4).encode()
+    picture = Picture.fromarray(pixels)
+    path = saved(picture, tmp_path / "image.png", icc_profile=bytes(profile))
+    file = tmp_path / "out.png"
+    assert main([str(path), "to=48x32", f"output={file}", *common]) == 0
+    with Picture.open(file) as picture:
+        assert picture.info.get("icc_profile") == (bytes(profile) if kept else None)
+
+
 def test_of_several_frames_it_is_the_first(tmp_path):
     first, second = (Picture.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     path = saved(first, tmp_path / "image.gif", save_all=True, append_images=[second])
@@ -342,8 +355,10 @@ def test_pretrained_models_bring_a_strategy_that_they_can_do():
     assert set(read_command(words).classes) == {"async_patch"}
     pretrained = read_command([*words, "denoiser=diffusers:FOLDER"])
     assert set(pretrained.classes) == {"reconstruction"}
-    assert (pretrained.settings.solver.num_steps, pretrained.settings.solver.churn) == (25, 0)
-    other = read_command([*words, "denoiser=diffusers:FOLDER", "strategy=direct"])
+    # The steps of their own pipelines, as in benchmarks.run.
+    common = parse(["denoiser=diffusers:FOLDER"]).settings.solver
+    assert pretrained.settings.solver == common != read_command(words).settings.solver
+    other = read_command([*words, "--denoiser", "diffusers:FOLDER", "strategy=direct"])
     assert set(other.classes) == {"direct"}
 
 

@@ -74,7 +74,9 @@ class Again:
                 markup=False,
             )
         made = self._made(console)
-        write_picture(made, self.settings.file, origin=self.remake.origin)
+        write_picture(
+            made, self.settings.file, origin=self.remake.origin, profile=self.remake.profile
+        )
         said, status = compared(made, read_picture(self.settings.picture))
         console.print(f"{self.settings.file}: {said}", markup=False)
         return status

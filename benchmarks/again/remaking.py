@@ -45,11 +45,13 @@ class Remake:
         maker: Makes it.
         finished: Turns what it makes into the picture.
         origin: What the picture is made from now.
+        profile: What its colours mean (ICC); None for sRGB.
     """
 
     maker: Maker
     finished: Callable[[Picture], Picture]
     origin: Origin
+    profile: bytes | None = None
 
     @property
     def company(self) -> range:
@@ -130,7 +132,7 @@ def of_outpainting(origin: Origin, settings: AgainSettings) -> Remake:
     command = parse_again(origin.settings, words, read_command)
     again = outpainting.prepared(command, origin.command)
     now = dataclasses.replace(again.origin(origin.sample), settings=origin.settings)
-    return Remake(again.maker, again.given.pasted, now)
+    return Remake(again.maker, again.given.pasted, now, again.given.profile)
 
 
 def settings_of_row(origin: Origin) -> Settings:

@@ -64,18 +64,10 @@ class Run:
 
     def execute(self, console: Console) -> int:
         """Makes the pictures that are not there yet, one after another."""
-        overwrite = self.outpainting.settings.overwrite
         with progress_bars(console) as progress:
             for sample, file in enumerate(self.files):
-                origin = self.outpainting.origin(sample)
-                if holds_same(file, origin) and not overwrite:
-                    console.print(
-                        f"{file} is there, made of the same: overwrite=true makes it again.",
-                        markup=False,
-                    )
+                if self._is_there(sample, file, console):
                     continue
-                if holds_another(file, origin):
-                    console.print(f"{file} is there and will be written over.", markup=False)
                 try:
                     self._make(sample, file, progress)
                 except (FloatingPointError, RuntimeError) as error:
@@ -86,6 +78,18 @@ class Run:
                 console.print(f"{file}: {self._said()}", markup=False)
         return 0
 
+    def _is_there(self, sample: int, file: Path, console: Console) -> bool:
+        """Whether a picture need not be made; says so, and what will be written over."""
+        origin = self.outpainting.origin(sample)
+        if holds_same(file, origin) and not self.outpainting.settings.overwrite:
+            console.print(
+                f"{file} is there, made of the same: overwrite=true makes it again.", markup=False
+            )
+            return True
+        if holds_another(file, origin):
+            console.print(f"{file} is there and will be written over.", markup=False)
+        return False
+
     def _make(self, sample: int, file: Path, progress: Progress) -> None:
         calls = self.outpainting.maker.calls
         task = progress.add_task("network calls", total=calls)
@@ -93,7 +97,8 @@ class Run:
             sample, told=lambda share: progress.advance(task, share * calls)
         )
         progress.update(task, completed=calls)
-        write_picture(canvas, file, origin=self.outpainting.origin(sample))
+        profile = self.outpainting.given.profile
+        write_picture(canvas, file, origin=self.outpainting.origin(sample), profile=profile)
 
     def _said(self) -> str:
         given = self.outpainting.given

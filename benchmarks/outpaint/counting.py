@@ -5,9 +5,11 @@ Nothing is derived: the strategy is run dry, with the same pixels given.
 
 import dataclasses
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from benchmarks.accounting import Metered
 from benchmarks.budget import FreeDenoiser
@@ -49,6 +51,17 @@ class FreeCodec:
         return grey.expand(-1, self.channels, -1, -1)
 
 
+class NoNoise(CanvasNoise):
+    """Noise of one sample that costs nothing to draw: it is 0."""
+
+    def __init__(self) -> None:
+        super().__init__(0, [0])
+
+    @override
+    def draw(self, purpose: str, step: int, shape: tuple[int, int, int]) -> Image:
+        return torch.zeros(1, *shape)
+
+
 def network_calls(
     strategy: Strategy, model: Model, canvas: Canvas, telling: Telling, known: Known | None = None
 ) -> int:
@@ -65,5 +78,5 @@ def network_calls(
     if model.scale > 1:
         sizes = model.scale, model.channels, model.denoiser.channels
         strategy = on_latents(strategy.core, FreeCodec(*sizes))
-    telling.free.generate(strategy, metered, canvas, CanvasNoise(0, [0]), known=known)
+    telling.free.generate(strategy, metered, canvas, NoNoise(), known=known)
     return metered.calls

@@ -34,10 +34,13 @@ class Given:
     Args:
         pixels: In 8-bit colour; where nothing is kept they are never looked at.
         kept: Which come back bit by bit.
+        profile: What the colours of the image mean (ICC), where its file says so: the same values
+            without it would look otherwise.
     """
 
     pixels: Pixels
     kept: Kept
+    profile: bytes | None = None
 
     @property
     def height(self) -> int:
@@ -99,10 +102,20 @@ def read(
 
 def opaque(picture: Picture.Image) -> Given:
     """Returns an image of which the pixels are kept that are quite opaque."""
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
-    if len(pixels) == 3:
-        return Given(pixels, torch.ones(pixels.shape[1:], dtype=torch.bool))
-    return Given(pixels[:3], pixels[3] == OPAQUE)
+    pixels = as_pixels(picture)
+    kept = torch.ones_like(pixels[0], dtype=torch.bool) if len(pixels) == 3 else pixels[3] == OPAQUE
+    return Given(pixels[:3], kept, profile_of(picture))
+
+
+def as_pixels(picture: Picture.Image) -> UInt8[Tensor, "bands height width"]:
+    """Returns all bands of a picture."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def profile_of(picture: Picture.Image) -> bytes | None:
+    """Returns the ICC profile; None for one of other colours than RGB, which are converted."""
+    profile = picture.info.get("icc_profile")
+    return profile if profile and profile[16:20] == b"RGB " else None
 
 
 def masked(given: Given, mask: Picture.Image) -> Given:
@@ -117,7 +130,7 @@ def masked(given: Given, mask: Picture.Image) -> Given:
             f"height), got {mask.width} x {mask.height} px."
         )
     white = torch.from_numpy(np.array(mask.convert("L"))) >= WHITE
-    return Given(given.pixels, given.kept & ~white)
+    return dataclasses.replace(given, kept=given.kept & ~white)
 
 
 def resized(given: Given, scale: float) -> Given:
@@ -134,10 +147,8 @@ def resized(given: Given, scale: float) -> Given:
     picture = Picture.fromarray(whole.permute(1, 2, 0).numpy())
     missing = Picture.fromarray((~given.kept).float().numpy())
     share = np.array(missing.resize(size, Picture.Resampling.BILINEAR))
-    return Given(
-        opaque(picture.resize(size, Picture.Resampling.LANCZOS)).pixels,
-        torch.from_numpy(share) == 0,
-    )
+    pixels = as_pixels(picture.resize(size, Picture.Resampling.LANCZOS))
+    return dataclasses.replace(given, pixels=pixels, kept=torch.from_numpy(share) == 0)
 
 
 def placed(given: Given, size: tuple[int, int] | None, corner: tuple[int, int] | None) -> Given:
@@ -169,7 +180,7 @@ def placed(given: Given, size: tuple[int, int] | None, corner: tuple[int, int] |
     pixels = torch.zeros(3, height, width, dtype=torch.uint8)
     kept = torch.zeros(height, width, dtype=torch.bool)
     pixels[place], kept[place] = given.pixels, given.kept
-    return Given(pixels, kept)
+    return dataclasses.replace(given, pixels=pixels, kept=kept)
 
 
 def refuse_nothing_to_do(given: Given) -> None:

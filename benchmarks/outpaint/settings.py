@@ -173,12 +173,16 @@ def named(arguments: list[str], name: str) -> list[str]:
     """Returns the words with `name=` before the first that is neither a setting nor its value.
 
     >>> named(["--to", "64x32", "photo.jpg", "seed=3"], "image")
-    ['--to', '64x32', 'image=photo.jpg', 'seed=3']
+    ['--to=64x32', 'image=photo.jpg', 'seed=3']
     """
-    words, value_follows = [], False
-    for place, word in enumerate(arguments):
-        if not (value_follows or SETTING.match(word)):
-            return [*words, f"{name}={word}", *arguments[place + 1 :]]
-        words.append(word)
-        value_follows = word.startswith("--") and "=" not in word and word != "--help"
+    words: list[str] = []
+    unnamed = name
+    for word in arguments:
+        if words and words[-1].startswith("--") and not re.search("=|^--help$", words[-1]):
+            words[-1] += f"={word}"
+        elif unnamed and not SETTING.match(word):
+            words.append(f"{unnamed}={word}")
+            unnamed = ""
+        else:
+            words.append(word)
     return words
