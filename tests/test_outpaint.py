@@ -14,11 +14,13 @@ from PIL import Image as Picture
 
 from benchmarks.command_line import parse
 from benchmarks.model import Model
+from benchmarks.origin import Origin
 from benchmarks.outpaint.__main__ import main
 from benchmarks.outpaint.given import given_of
 from benchmarks.outpaint.preparation import prepared, telling_for
 from benchmarks.outpaint.settings import OutpaintSettings, read_command
 from benchmarks.pictures import read_picture
+from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.pretrained.stand_ins import write_stand_ins
@@ -434,6 +436,18 @@ def test_what_a_pretrained_model_cannot_do_is_said(pretrained, image, tmp_path, 
     small = saved(Picture.new("RGB", (3, 2)), tmp_path / "small.png")
     assert main([str(small), *words[1:], latents]) == 2
     assert "cells of 4 x 4 px, of which at least one must be kept whole" in capsys.readouterr().err
+
+
+def test_the_pictures_of_the_documentation_hold_the_image_that_they_were_made_of():
+    docs = Path(__file__).parent.parent / "docs"
+    image = read_picture(docs / "outpainting_given.png")
+    assert torch.equal(image, Landscapes().crop("test", 21, 32, 64))
+    assert torch.equal(read_picture(docs / "outpainting.png")[..., 64:128], image)
+    black = read_picture(docs / "outpainting_mask.png")[0] == 0
+    masked = read_picture(docs / "outpainting_masked.png")
+    assert torch.equal(masked[:, black], image[:, black])
+    for name in ("outpainting.png", "outpainting_masked.png"):
+        assert Origin.read(docs / name).command[0] == "docs/outpainting_given.png"
 
 
 # What is counted, and loops
