@@ -20,6 +20,7 @@ from benchmarks.origin import (
     Origin,
     described_denoiser,
     described_strategy,
+    hashes_of_regions,
     surroundings,
     together,
 )
@@ -313,7 +314,8 @@ class Comparison:
             "settings": self.run.plan.record,
             "told": telling.description,
             "denoiser": described_denoiser(self.run.model.description),
-            "inputs": {SEEDS: seeds.sha256} if shown else {},
+            "inputs": hashes_of_regions(settings.context)
+            | ({SEEDS: seeds.sha256} if shown else {}),
             "environment": surroundings(
                 self.run.processes.device, strategy, self.run.results.environment
             ),

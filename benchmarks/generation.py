@@ -23,7 +23,7 @@ from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
 
-__all__ = ["Maker", "Pictures", "canvas_batches"]
+__all__ = ["Maker", "Pictures", "canvas_batches", "why_not_made"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +159,19 @@ def _made(maker: Maker, run: range) -> Iterator[Batch]:
         garbage_collection_cuda()
         half = len(indices) // 2
         todo[:0] = [indices[:half], indices[half:]]
+
+
+def why_not_made(error: Exception) -> str:
+    """Returns what is said of pixels that are not finite, or of memory that ran out.
+
+    Raises:
+        Exception: The error itself, if it says something else.
+    """
+    if isinstance(error, FloatingPointError):
+        return str(error)
+    if out_of_memory(error):
+        return "memory ran out in the smallest call."
+    raise error
 
 
 def _write(batch: Batch, files: SampleFiles, pictures: Pictures) -> None:

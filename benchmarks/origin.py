@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from PIL import Image as Picture
 
+from benchmarks.context.settings import ContextSettings
 from benchmarks.environment import describe_environment, sha256_of_sources
 from benchmarks.fingerprint import changes
 from benchmarks.records import plain
 from benchmarks.window_batch import WindowBatch
+from denoisers.checkpoint import sha256_of
 from strategies.base import Strategy
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Origin",
     "described_denoiser",
     "described_strategy",
+    "hashes_of_regions",
     "surroundings",
     "together",
 ]
@@ -62,7 +65,7 @@ class Origin:
         settings: Every setting of the command, defaults included.
         told: What the denoiser was told.
         denoiser: The denoiser, with the hash of its weights.
-        inputs: SHA-256 of what else went in, by name: image and mask, or `SEEDS`.
+        inputs: SHA-256 of what else went in, by name: image and mask, `SEEDS`, masks of regions.
         environment: Device, versions, commit, and a hash of the code.
     """
 
@@ -165,6 +168,15 @@ def surroundings(
 def described_denoiser(description: dict[str, Any]) -> dict[str, Any]:
     """Returns which denoiser it is, without the story of its training."""
     return {name: value for name, value in description.items() if name != "provenance"}
+
+
+def hashes_of_regions(context: ContextSettings) -> dict[str, str]:
+    """Returns the SHA-256 of the masks of regions with prompts of their own, by name."""
+    return {
+        f"mask of {region.prompt!r}": sha256_of(region.mask)
+        for region in context.regions or []
+        if region.mask is not None
+    }
 
 
 def together(window_batch: WindowBatch, indices: Sequence[int]) -> list[int] | None:

@@ -1,5 +1,6 @@
 """Image in, image out: what is kept, what is painted, what is refused, and what is written."""
 
+import hashlib
 import io
 import json
 import re
@@ -412,7 +413,7 @@ def test_what_is_wrong_is_said_in_one_sentence(words, message, image, common, tm
     assert said.startswith("error: ")
     assert said.count("\n") == 1
     assert re.search(message, said)
-    assert not list(tmp_path.glob("results/*.png"))
+    assert not (tmp_path / "results").exists()
 
 
 def test_no_image_and_no_picture_are_said(tmp_path, common, capsys):
@@ -470,6 +471,14 @@ def test_the_bar_counts_calls_on_latents_too(pretrained, image, tmp_path):
     outpainting = prepared(read_command(words), words)
     outpainting.made(0)
     assert outpainting.maker.denoiser.calls == outpainting.maker.calls > 0
+
+
+def test_masks_of_regions_are_part_of_the_record(pretrained, image, tmp_path):
+    mask = box_mask(tmp_path / "region.png")
+    words = [str(image), "to=64x48", f"denoiser=diffusers:{pretrained['latents']}", "device=cpu"]
+    words += [f"context.regions=[{{prompt: a lake, mask: {mask}}}]", f"results={tmp_path}"]
+    inputs = prepared(read_command(words), words).facts.inputs
+    assert inputs["mask of 'a lake'"] == hashlib.sha256(mask.read_bytes()).hexdigest()
 
 
 def test_a_loop_closes_round_the_image(image, pixels, common, tmp_path):
@@ -547,6 +556,12 @@ def test_a_picture_that_was_not_named_takes_nothing_elses_name(image, common, tm
         assert torch.equal(torch.from_numpy(np.array(first)).permute(2, 0, 1), again)
 
 
+def test_where_nothing_can_be_written_is_said_before_the_work(image, common, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert main([str(image), "to=48x32", *common, f"output={tmp_path / 'file' / 'out.png'}"]) == 2
+    assert "nothing can be written in" in capsys.readouterr().err
+
+
 def test_several_samples_are_numbered_and_do_not_depend_on_each_other(image, common, tmp_path):
     words = [str(image), "to=48x32", *common]
     assert main([*words, "num_samples=3", f"output={tmp_path / 'many.png'}"]) == 0
@@ -569,4 +584,5 @@ def test_memory_that_runs_out_is_said(image, common, monkeypatch, capsys):
 
     monkeypatch.setattr(UNet, "forward", exhausted)
     assert main([str(image), "to=48x32", *common]) == 1
-    assert "memory ran out in the smallest call" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "error: memory ran out in the smallest call. Less is taken by precision=bf16" in said

@@ -11,6 +11,7 @@ from torch import Tensor
 from benchmarks.again.remaking import Picture, Remake, remake_of
 from benchmarks.again.settings import AgainSettings, read_settings
 from benchmarks.entry import carried_out
+from benchmarks.generation import why_not_made
 from benchmarks.origin import Origin
 from benchmarks.outpaint.files import refuse_foreign, refuse_inputs, refuse_unwritable
 from benchmarks.pictures import read_picture, write_picture
@@ -73,7 +74,11 @@ class Again:
                 "on which its last bits may depend: all are made again, and this one is kept.",
                 markup=False,
             )
-        made = self._made(console)
+        try:
+            made = self._made(console)
+        except (FloatingPointError, RuntimeError) as error:
+            console.print(f"error: {why_not_made(error)}", markup=False)
+            return 1
         write_picture(
             made, self.settings.file, origin=self.remake.origin, profile=self.remake.profile
         )

@@ -20,6 +20,7 @@ from benchmarks.origin import (
     Origin,
     described_denoiser,
     described_strategy,
+    hashes_of_regions,
     surroundings,
 )
 from benchmarks.outpaint import preparation as outpainting
@@ -32,6 +33,9 @@ __all__ = ["Remake", "remake_of"]
 
 RUN = "benchmarks.run"
 NOTHING = {"class_path": "datamodules.nothing.Nothing", "init_args": {}}
+
+# Where it is said where things lie now.
+TO_DO = {"image": "give image=FILE", "mask": "give mask=FILE", SEEDS: "give root=FOLDER"}
 
 Picture = UInt8[Tensor, "channels height width"]
 Settings = dict[str, Any]
@@ -94,7 +98,7 @@ def remake_of(origin: Origin, settings: AgainSettings) -> Remake:
 
 def of_run(origin: Origin, settings: AgainSettings) -> Remake:
     """Returns what makes a canvas of a comparison again."""
-    asked_again, shown = settings_of_row(origin), bool(origin.inputs)
+    asked_again, shown = settings_of_row(origin), SEEDS in origin.inputs
     where = {"device": "device", "denoiser": "denoiser"} | ({"root": "data.root"} if shown else {})
     plan = parse_again(asked_again, settings.words(**where), parse)
     asked, device = asked_for(plan), resolve_device(plan.settings.device)
@@ -109,7 +113,8 @@ def of_run(origin: Origin, settings: AgainSettings) -> Remake:
         strategy=described_strategy(strategy),
         told=telling.description,
         denoiser=described_denoiser(asked.model.description),
-        inputs={SEEDS: asked.telling.seeds.sha256} if shown else {},
+        inputs=hashes_of_regions(plan.settings.context)
+        | ({SEEDS: asked.telling.seeds.sha256} if shown else {}),
         environment=surroundings(device, strategy),
     )
     calls = network_calls(strategy, asked.model, canvas, telling)
@@ -145,7 +150,7 @@ def settings_of_row(origin: Origin) -> Settings:
     settings["own"] = {name: own[name]} if name in own and origin.row != PATCHES else {}
     budgets = settings.get("budgets") or []
     settings["budgets"] = [each for each in budgets if f"{each:g}" == budget] or None
-    if not origin.inputs:
+    if SEEDS not in origin.inputs:
         settings["data"] = NOTHING
     return settings
 
@@ -180,7 +185,7 @@ def refuse_other_inputs(then: Origin, now: Origin) -> None:
         if (found := now.inputs.get(name)) != sha256:
             raise ValueError(
                 f"the {name} must be what the picture was made from, SHA-256 {sha256}, got "
-                f"{found}: give {'root=FOLDER' if name == SEEDS else f'{name}=FILE'}."
+                f"{found}: {TO_DO.get(name, 'put it back')}."
             )
     if told := then.differences(now, "told"):
         name, (before, after) = next(iter(told.items()))

@@ -8,14 +8,19 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.entry import carried_out
+from benchmarks.generation import why_not_made
 from benchmarks.outpaint.files import asked_files, holds_another, holds_same, new_files
 from benchmarks.outpaint.preparation import Outpainting, prepared
 from benchmarks.outpaint.settings import read_command
 from benchmarks.pictures import write_picture
 from benchmarks.progress import progress_bars
-from benchmarks.window_batch import out_of_memory
 
 __all__ = ["Run", "main"]
+
+LESS_MEMORY = (
+    "Less is taken by precision=bf16, by NAME.max_batch=1 for the strategy, and by "
+    "strategy=replacement, which takes no gradients."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,9 +76,8 @@ class Run:
                 try:
                     self._make(sample, file, progress)
                 except (FloatingPointError, RuntimeError) as error:
-                    if isinstance(error, RuntimeError) and not out_of_memory(error):
-                        raise
-                    console.print(f"error: {said_of(error)}", markup=False)
+                    memory = "" if isinstance(error, FloatingPointError) else f" {LESS_MEMORY}"
+                    console.print(f"error: {why_not_made(error)}{memory}", markup=False)
                     return 1
                 console.print(f"{file}: {self._said()}", markup=False)
         return 0
@@ -106,16 +110,6 @@ class Run:
             f"{given.width} x {given.height} px (width x height), of which {given.kept.sum():,} "
             f"are those of the image and {(~given.kept).sum():,} are painted."
         )
-
-
-def said_of(error: Exception) -> str:
-    """Returns what is said of a picture that could not be made."""
-    if isinstance(error, FloatingPointError):
-        return str(error)
-    return (
-        "memory ran out in the smallest call: take precision=bf16, NAME.max_batch=1 for the "
-        "strategy, or strategy=replacement, which takes no gradients."
-    )
 
 
 if __name__ == "__main__":

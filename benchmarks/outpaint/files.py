@@ -92,13 +92,13 @@ def refuse_foreign(files: list[Path], program: str) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Checks that files can be written in a folder, which is made.
+    """Checks that files can be written in a folder, which need not be there yet.
 
     Raises:
         OSError: If they cannot.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK):
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
         raise PermissionError(f"nothing can be written in {folder}: give another output=.")
 
 

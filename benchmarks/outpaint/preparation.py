@@ -15,7 +15,13 @@ from benchmarks.context.telling import Telling
 from benchmarks.environment import resolve_device
 from benchmarks.generation import Maker
 from benchmarks.model import Model, load_model
-from benchmarks.origin import Origin, described_denoiser, described_strategy, surroundings
+from benchmarks.origin import (
+    Origin,
+    described_denoiser,
+    described_strategy,
+    hashes_of_regions,
+    surroundings,
+)
 from benchmarks.outpaint.counting import network_calls
 from benchmarks.outpaint.given import Given, given_of
 from benchmarks.outpaint.settings import PROGRAM, OutpaintSettings
@@ -103,7 +109,7 @@ def prepared(command: Command, arguments: list[str]) -> Outpainting:
         settings=command.record,
         told=telling.description,
         denoiser=described_denoiser(model.description),
-        inputs=hashes,
+        inputs=hashes | hashes_of_regions(settings.context),
         environment=surroundings(device, strategy),
     )
     calls = network_calls(strategy, model, canvas, telling, given.known("cpu"))
