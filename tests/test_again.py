@@ -231,7 +231,11 @@ def test_files_that_have_moved_are_named(painted, weights, tmp_path, capsys):
     image = shutil.move(tmp_path / "image.png", there / "photo.png")
     mask = shutil.move(tmp_path / "mask.png", there / "hole.png")
     assert main([str(painted)]) == 2
-    assert f"there is no {tmp_path / 'image.png'}" in capsys.readouterr().err
+    assert f"there is no {tmp_path / 'image.png'}. If it lies elsewhere now, say so" in (
+        capsys.readouterr().err
+    )
+    assert main([str(painted), "denoiser=gone.safetensors", f"image={image}", f"mask={mask}"]) == 2
+    assert "no denoiser at gone.safetensors" in capsys.readouterr().err
     moved = [str(shutil.copy(file, there)) for file in (weights, weights.with_suffix(".json"))]
     words = [f"image={image}", f"mask={mask}", f"denoiser={moved[0]}"]
     assert main([str(painted), *words]) == 0

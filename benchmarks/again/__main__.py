@@ -16,8 +16,11 @@ from benchmarks.origin import Origin
 from benchmarks.outpaint.files import refuse_foreign, refuse_inputs, refuse_unwritable
 from benchmarks.pictures import read_picture, write_picture
 from benchmarks.progress import progress_bars
+from denoisers.checkpoint import CheckpointError
 
 __all__ = ["Again", "main"]
+
+MOVED = "If it lies elsewhere now, say so: denoiser=FILE, image=FILE, mask=FILE or root=FOLDER."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,6 +63,8 @@ class Again:
         refuse_unwritable(settings.file.parent)
         try:
             remake = remake_of(origin, settings)
+        except (FileNotFoundError, CheckpointError) as error:
+            raise ValueError(f"{error} {MOVED}") from error
         except RuntimeError as error:  # a package is missing, or memory does not hold the weights
             raise ValueError(str(error)) from error
         return cls(settings, origin, remake)
