@@ -12,7 +12,8 @@ What the filling does to the estimate of a perfect denoiser:
                 proportion to K_rf / sigma_max.
     grey        It is taken for part of the image, which is grey there.
     mirrored    Its noise is taken for other noise, so what is coarse seems known from twice as many
-                pixels; but the image goes on as it was at the region's edge.
+                pixels, and canvases lose variance at borders; but nothing in it looks unlike a
+                patch.
 """
 
 import dataclasses
@@ -135,8 +136,8 @@ def refuse_filling(denoiser: PatchDenoiser, filling: Filling) -> None:
     if filling == "pure_noise" and not denoiser.takes_noise_maps:
         raise ValueError(
             "pure_noise fills the rest of a patch at another noise level, but this denoiser was "
-            "trained on one level an image (takes_noise_maps is False): take mirrored, or a "
-            "denoiser trained on maps."
+            "trained on one level an image (takes_noise_maps is False): ask it for regions of "
+            "their own size, take mirrored, or a denoiser trained on maps."
         )
 
 

@@ -58,18 +58,19 @@ class DiffCollage(ParallelStrategy):
         conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
         overlap: What neighbouring windows share, in pixels: at most half a window and a multiple
             of the denoiser's; None for half a window. The network is evaluated on what is
-            shared, so it must know that size: half a patch is what it is trained on.
+            shared, so it must know that size, unless `variables` says otherwise: half a patch is
+            what it is trained on.
         regions: Windows that lie as you like, in place of `window` and `overlap`: rectangles
             (top, left, height, width) in pixels, which with all that they share make a region
             graph; or (top, left, height, width, count), the whole graph with counting numbers of
             your own. They must cover the canvas as it is asked for; where it wraps they may reach
             over the edge.
-        variables: How regions smaller than a window are evaluated, as what windows share is:
-            `own_size` as they are, which a denoiser must have been trained on; others in the
-            corner of a whole window, whose rest is the region `mirrored`, or `pure_noise` at the
-            solver's first level, for denoisers that take maps of levels, or `grey`. At half
-            overlaps whole windows evaluate a third more pixels on a long chain or loop, 7/9 more
-            on a large grid or torus. docs/half_patches.md says which to take.
+        variables: How regions smaller than a window are evaluated, as what windows share is.
+            `own_size`: as they are, best on a denoiser that was trained on them. Else in the
+            corner of a whole window, for denoisers that were not: its rest `pure_noise` at the
+            solver's first level, where levels may be a map; or the region `mirrored`; or `grey`.
+            At half overlaps whole windows evaluate a third more pixels on a long chain or loop,
+            7/9 more on a large grid or torus. docs/half_patches.md says which to take.
     """
 
     overlap: int | None = None

@@ -294,7 +294,9 @@ def one_level() -> IndependentPixels:
 
 
 def test_pure_noise_is_refused_where_its_level_cannot_be_told():
-    with pytest.raises(ValueError, match=r"trained on one level an image .* take mirrored, or"):
+    with pytest.raises(
+        ValueError, match=r"trained on one level an image .* own size, take mirrored, or"
+    ):
         FullSize(one_level(), "pure_noise")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from benchmarks.atomic import whole
-from studies.half_patches.canvases import perfect_canvases
+from benchmarks.report.contact_sheet import contact_sheet
+from studies.half_patches.canvases import perfect_canvases, pictured
 from studies.half_patches.measuring import Measuring
 from studies.half_patches.table import canvas_table, excess_table, perfect_table
 from studies.half_patches.training import study_hash
@@ -109,11 +110,15 @@ def parts(measuring: Measuring) -> Iterator[list[str]]:
         "",
         *excess_table(measuring.landscapes(), measuring.levels),
     ]
+    found = measuring.canvases()
+    for denoiser in sorted({name for name, _ in found}):
+        if rows := pictured(found, denoiser):
+            contact_sheet(rows, measuring.folder / f"{denoiser}.png")
     yield [
         f"Canvases of landscapes (DiffCollage, N = {measuring.num_samples}, {measuring.num_steps} "
         f"steps of Heun's method, seed {measuring.seed}):",
         "",
-        *canvas_table(measuring.canvases()),
+        *canvas_table(found),
     ]
 
 
