@@ -62,7 +62,8 @@ class Network(nn.Module, abc.ABC):
     @property
     def dtype(self) -> torch.dtype:
         """What the network computes in."""
-        return self.model.dtype
+        # The library's own attribute walks all modules, at every call.
+        return next(self.model.parameters()).dtype
 
     @property
     def tokens(self) -> int:
