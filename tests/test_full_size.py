@@ -268,6 +268,14 @@ def test_what_windows_are_told_is_extended_with_them(filling):
         assert not any(part.any() for part in beyond)
 
 
+@pytest.mark.parametrize("filling", FILLINGS)
+def test_every_pixel_belongs_to_the_texts_of_some_area(filling):
+    told = Conditions(areas=torch.rand(2, 3, 8, 4).softmax(1))
+    _, _, whole = shown(filling, torch.randn(2, 3, 8, 4), level(1.0), told)
+    assert torch.equal(whole.areas[..., :4], told.areas)
+    torch.testing.assert_close(whole.areas.sum(1), torch.ones(2, 8, 8))
+
+
 def test_pixels_keep_their_places_on_the_canvas():
     told = rows()
     _, _, whole = shown("mirrored", torch.randn(2, 3, 8, 4), level(1.0), told)
