@@ -80,7 +80,8 @@ def test_a_strategy_that_needs_noise_maps_is_refused_by_name(models, kind, capsy
     assert "takes_noise_maps is False" in said
 
 
-@pytest.mark.parametrize("strategy", ON_SINGLE_LEVELS)
+# One of each kind; tests/test_latent.py closes loops with all of them.
+@pytest.mark.parametrize("strategy", ["diffcollage", "direct", "lshape_repaint", "replacement"])
 def test_loops_of_latents_close(tmp_path, models, strategy):
     loop = ["canvas.wrap_width=true", "canvas.width=128", "context.prompts=[a, b, c]"]
     if strategy == "lshape_repaint":
