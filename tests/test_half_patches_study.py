@@ -191,6 +191,8 @@ def test_tables_have_a_row_for_every_denoiser_and_way():
     head, _, row = excess_table(excess, (0.5,))
     assert head == "| denoiser | variables | sigma 0.5 |"
     assert row == "| `wholes` | `grey` | 2.1 ± 0.4 |"
+    (*_, row) = excess_table({("wholes", "grey"): [Estimate(-1e-6, -2e-6, 0.0)]}, (0.5,))
+    assert row == "| `wholes` | `grey` | 0.0 ± 0.0 |"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +250,9 @@ def test_a_perfect_denoiser_is_perfect_beside_pure_noise():
 
 
 @pytest.mark.slow
-def test_a_study_from_training_to_table(tmp_path, capfd):
+def test_a_study_from_training_to_table(tmp_path, monkeypatch, capfd):
+    # A minute each time, and tested above.
+    monkeypatch.setattr("studies.half_patches.__main__.perfect_canvases", dict)
     settings = {"steps": 4, "num_crops": 4, "levels": (1.0,), "num_steps": 2}
     settings |= {"num_samples": 3, "num_reference": 8, "checkpoints": ()}
     assert study(folder=tmp_path, **settings) == 0

@@ -61,4 +61,5 @@ def _percent(excess: Estimate) -> str:
     """
     value, reach = 100 * excess.value, 50 * (excess.high - excess.low)
     digits = 0 if abs(value) >= 20 else 1
-    return f"{value:.{digits}f} ± {reach:.{digits}f}"
+    rounded = round(value, digits) + 0.0  # no negative zero
+    return f"{rounded:.{digits}f} ± {reach:.{digits}f}"
