@@ -370,7 +370,8 @@ def test_a_denoiser_is_not_told_what_it_does_not_take(changes, settings, message
 
 def test_files_that_are_no_images_are_refused(tmp_path):
     (tmp_path / "words.png").write_text("no image")
-    with pytest.raises(FileNotFoundError, match=r"context.image must be an image file, got .*gone"):
+    said = r"context.image must be an image file, but there is no .*gone"
+    with pytest.raises(FileNotFoundError, match=said):
         telling(mode="seed_image", image=tmp_path / "gone.png")
     with pytest.raises(ValueError, match=r"context.to must be an image file, but .*words.png"):
         telling(mode="seed_image", to=tmp_path / "words.png")

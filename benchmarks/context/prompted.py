@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image as Picture
 from torch import Tensor
 from typing_extensions import override
 
 from benchmarks.context.settings import ContextSettings, Region
 from benchmarks.context.telling import UNTOLD, Telling
+from benchmarks.image_file import read_image
 from denoisers.contract import Image, PatchDenoiser
 from denoisers.guidance import Guided
 from denoisers.regions import Regional
@@ -181,13 +181,6 @@ def region_mask(region: Region, canvas: Canvas) -> Float[Tensor, "height width"]
 
 def read_mask(path: Path, canvas: Canvas) -> Float[Tensor, "height width"]:
     """Returns an image of greys, white 1 and black 0, stretched to the canvas."""
-    if not path.is_file():
-        raise FileNotFoundError(f"a region's mask must be an image file, got {path}.")
-    try:
-        with Picture.open(path) as picture:
-            grey = picture.convert("L").resize((canvas.width, canvas.height))
-    except OSError as error:
-        raise ValueError(
-            f"a region's mask must be an image, but {path} is none ({error})."
-        ) from error
+    picture, _ = read_image(path, "a region's mask")
+    grey = picture.convert("L").resize((canvas.width, canvas.height))
     return torch.from_numpy(np.array(grey)).float() / 255

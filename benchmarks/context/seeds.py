@@ -17,7 +17,7 @@ from PIL import ImageOps
 from torch import Tensor
 
 from benchmarks.context.settings import ContextSettings
-from datamodules.manifest import decode
+from benchmarks.image_file import read_image
 from datamodules.patches import Crop, PatchData
 
 __all__ = ["ImageFile", "Seeds"]
@@ -49,16 +49,7 @@ class ImageFile:
             FileNotFoundError: If there is no such file.
             ValueError: If it holds no image that can be read.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f"{setting} must be an image file, got {path}.")
-        content = path.read_bytes()
-        try:
-            picture = decode(content)
-        except Exception as error:  # decoders raise whatever they like
-            raise ValueError(
-                f"{setting} must be an image file, but {path} cannot be read as one ({error})."
-            ) from error
-        return cls(picture, hashlib.sha256(content).hexdigest())
+        return cls(*read_image(path, setting))
 
     def of_height(self, height: int, *, widest: int) -> Crop:
         """Returns the image at that height; what is wider than `widest` is cut on both sides."""

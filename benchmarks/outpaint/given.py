@@ -1,9 +1,6 @@
 """What is given of a canvas: a user's image, upright, masked, resized and put in its place."""
 
 import dataclasses
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +8,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image as Picture
 from torch import Tensor
 
+from benchmarks.image_file import read_image
 from benchmarks.inpainting.completion import as_known
 from benchmarks.outpaint.settings import OutpaintSettings
 from datamodules.manifest import decode, decode_with_alpha, scaled
@@ -69,35 +67,14 @@ def given_of(settings: OutpaintSettings) -> tuple[Given, dict[str, str]]:
             nothing to paint, or nothing to go by.
         OSError: If there is no such file.
     """
-    image, sha256 = read(settings.image, "image", decode_with_alpha)
+    image, sha256 = read_image(settings.image, "image", decode_with_alpha)
     given, hashes = opaque(image), {"image": sha256}
     if settings.mask is not None:
-        mask, hashes["mask"] = read(settings.mask, "mask", decode)
+        mask, hashes["mask"] = read_image(settings.mask, "mask", decode)
         given = masked(given, mask)
     given = placed(resized(given, settings.scale), settings.size, settings.corner)
     refuse_nothing_to_do(given)
     return given, hashes
-
-
-def read(
-    path: Path, setting: str, decoder: Callable[[bytes], Picture.Image]
-) -> tuple[Picture.Image, str]:
-    """Returns the image of a file, and the file's SHA-256.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds no image that can be read.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{setting} must be an image file, but there is no {path}.")
-    content = path.read_bytes()
-    try:
-        picture = decoder(content)
-    except Exception as error:  # decoders raise whatever they like
-        raise ValueError(
-            f"{setting} must be an image file, but {path} cannot be read as one ({error})."
-        ) from error
-    return picture, hashlib.sha256(content).hexdigest()
 
 
 def opaque(picture: Picture.Image) -> Given:
