@@ -26,6 +26,7 @@ __all__ = [
     "parse",
     "parsed",
     "read",
+    "read_settings",
     "refuse_unknown_keys",
 ]
 
@@ -122,8 +123,10 @@ def with_defaults_of_pretrained(arguments: list[str]) -> list[str]:
     >>> with_defaults_of_pretrained(["denoiser=diffusers:google/ddpm-church-256"])
     ['config=pretrained', 'denoiser=diffusers:google/ddpm-church-256']
     """
-    names = [word.removeprefix("--").partition("=") for word in arguments]
-    named = any(key == "denoiser" and is_pretrained(value) for key, _, value in names)
+    # Also where the name stands apart: --denoiser diffusers:NAME.
+    named = any(
+        is_pretrained(word.removeprefix("--").removeprefix("denoiser=")) for word in arguments
+    )
     return ["config=pretrained", *arguments] if named else arguments
 
 
@@ -168,6 +171,45 @@ def read(
     settings = settings_class(**{field.name: values[field.name] for field in fields})
     record = yaml.safe_load(parser.dump(config, skip_validation=True))
     return Command(settings, classes, own, record | {"own": own})
+
+
+def read_settings(
+    arguments: list[str],
+    settings_class: type,
+    *,
+    prog: str,
+    description: str,
+    defaults: dict[str, Any] | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """Reads a command line of settings alone, without strategies or presets.
+
+    Args:
+        arguments: The words after the program's name.
+        settings_class: A dataclass.
+        prog: The command, for the help.
+        description: What it does, for the help.
+        defaults: Values of fields that hold a class.
+
+    Returns:
+        The settings, and all of them as plain values.
+
+    Raises:
+        ValueError: If a key or value is wrong, with the nearest valid name.
+        SystemExit: After printing the help, if that is asked for.
+    """
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    parser.add_argument(
+        "--config", action="config", help="A YAML file of settings; keys given here win."
+    )
+    parser.add_class_arguments(settings_class, None)
+    parser.set_defaults(defaults or {})
+    tokens = normalised(arguments, {})
+    refuse_unknown_keys(parser, tokens)
+    config = parsed(parser, tokens)
+    values = parser.instantiate(config)
+    fields = dataclasses.fields(settings_class)
+    settings = settings_class(**{field.name: values[field.name] for field in fields})
+    return settings, yaml.safe_load(parser.dump(config, skip_validation=True))
 
 
 def described(solver: Solver) -> dict[str, Any]:

@@ -5,10 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentParser
-
-from benchmarks.command_line import normalised, parsed, refuse_unknown_keys
+from benchmarks.command_line import read_settings
 from benchmarks.peers.jobs import STRIDE, VIEW, Job
 
 __all__ = ["SCALE", "Command", "PeerSettings", "read_command"]
@@ -125,22 +122,13 @@ def read_command(arguments: list[str]) -> Command:
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    parser = ArgumentParser(
+    settings, record = read_settings(
+        arguments,
+        PeerSettings,
         prog="python -m benchmarks.peers",
         description="Times our parallel strategies beside the panorama pipeline of diffusers, on "
         "the same U-Net, the same views and the same steps, and measures the pipeline's defects on "
         "both sides. Write settings as key=value, for example: python=OTHER/bin/python "
         "num_steps=10.",
-        exit_on_error=False,
     )
-    parser.add_argument(
-        "--config", action="config", help="A YAML file of settings; keys given here win."
-    )
-    parser.add_class_arguments(PeerSettings, None)
-    tokens = normalised(arguments, {})
-    refuse_unknown_keys(parser, tokens)
-    config = parsed(parser, tokens)
-    values = parser.instantiate(config)
-    fields = dataclasses.fields(PeerSettings)
-    settings = PeerSettings(**{field.name: values[field.name] for field in fields})
-    return Command(settings, yaml.safe_load(parser.dump(config, skip_validation=True)))
+    return Command(settings, record)

@@ -4,10 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentParser
-
-from benchmarks.command_line import described, normalised, parsed, refuse_unknown_keys
+from benchmarks.command_line import described, read_settings
 from benchmarks.environment import Precision
 from benchmarks.settings import DEFAULT_SOLVER
 from sampling.solvers import Solver
@@ -89,23 +86,14 @@ def read_command(arguments: list[str]) -> Command:
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    parser = ArgumentParser(
+    settings, record = read_settings(
+        arguments,
+        StreamSettings,
         prog="python -m benchmarks.stream",
         description="Makes an endless strip and writes it to disk as it grows, for a constant time "
         "and memory a column. It may be stopped or killed at any moment: the same command goes on "
         "from there, with the same pixels. Write settings as key=value, for example: "
         "columns=10000 block=4 solver.num_steps=12.",
-        exit_on_error=False,
+        defaults={"solver": described(DEFAULT_SOLVER)},
     )
-    parser.add_argument(
-        "--config", action="config", help="A YAML file of settings; keys given here win."
-    )
-    parser.add_class_arguments(StreamSettings, None)
-    parser.set_defaults({"solver": described(DEFAULT_SOLVER)})
-    tokens = normalised(arguments, {})
-    refuse_unknown_keys(parser, tokens)
-    config = parsed(parser, tokens)
-    values = parser.instantiate(config)
-    fields = dataclasses.fields(StreamSettings)
-    settings = StreamSettings(**{field.name: values[field.name] for field in fields})
-    return Command(settings, yaml.safe_load(parser.dump(config, skip_validation=True)))
+    return Command(settings, record)
