@@ -150,6 +150,12 @@ def test_a_flows_levels_are_times():
     assert ladder[-1] == 0
 
 
+def test_schedulers_that_know_flows_among_others_name_their_shift_otherwise():
+    shifted, other = FlowLevels({"shift": 3.0}, tokens=1), FlowLevels({"flow_shift": 3.0}, tokens=1)
+    assert torch.equal(shifted.ladder(5), other.ladder(5))
+    assert not torch.equal(shifted.ladder(5), FlowLevels({}, tokens=1).ladder(5))
+
+
 @pytest.mark.parametrize("make", [sd3_pipeline, flux_pipeline])
 @torch.no_grad()
 def test_the_estimate_of_a_flow_is_the_line_back_from_its_velocity(make):
@@ -364,6 +370,12 @@ def test_classes_are_told():
     for label in (None, 3):
         with pytest.raises(ValueError, match="a class from 0 to 2"):
             PixelNetwork(model, label)
+
+
+@pytest.mark.parametrize("make", [sd_pipeline, sd3_pipeline])
+def test_what_has_no_classes_is_given_none(make):
+    with pytest.raises(ValueError, match="label must be left out, got 3"):
+        PretrainedModel.of(make(), label=3)
 
 
 def test_the_hash_is_that_of_weights_and_configuration():

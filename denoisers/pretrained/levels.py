@@ -166,11 +166,17 @@ class FlowLevels:
 
     def ladder(self, num_steps: int) -> Float[Tensor, " levels"]:
         """Returns the levels of the scheduler's times, then 0."""
-        scheduler = built(FlowMatchEulerDiscreteScheduler, self.scheduler)
+        scheduler = built(FlowMatchEulerDiscreteScheduler, self._config)
         times = np.linspace(1.0, 1 / num_steps, num_steps) if self.from_one else None
         scheduler.set_timesteps(num_steps, sigmas=times, **self._shift(scheduler))
         time = scheduler.sigmas.double()
         return (time / (1 - time)).clamp(max=PURE_NOISE)
+
+    @property
+    def _config(self) -> Config:
+        """The configuration, in which schedulers that know flows among others name the shift."""
+        shift = self.scheduler.get("flow_shift")
+        return self.scheduler if shift is None else self.scheduler | {"shift": shift}
 
     def _shift(self, scheduler: FlowMatchEulerDiscreteScheduler) -> dict[str, float]:
         """Returns the shift that depends on the size of the image, for schedulers that have one."""

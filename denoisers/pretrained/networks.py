@@ -250,7 +250,8 @@ def network_of(
         guidance: What a network that was distilled with guidance is told of it.
 
     Raises:
-        ValueError: If it is none that this project knows, or takes more than images and text.
+        ValueError: If it is none that this project knows, takes more than images and text, or has
+            no classes to be labelled by.
     """
     given, predicted = model.config.in_channels, getattr(model.config, "out_channels", None)
     # Twice as many where a variance is predicted too.
@@ -259,6 +260,8 @@ def network_of(
             "a network must be given a noisy image alone and predict one like it, but this one "
             f"takes {given} channels and predicts {predicted}."
         )
+    if label is not None and not isinstance(model, UNet2DModel):
+        raise ValueError(f"for this network label must be left out, got {label}.")
     match model:
         case UNet2DModel():
             return PixelNetwork(model, label)
