@@ -356,7 +356,7 @@ class Comparison:
             strategy=name,
             parallel=isinstance(strategy.core, ParallelStrategy) if compared else None,
             border_columns=[] if borders is None else list(borders.columns),
-            settings={} if strategy is None else plain(strategy),
+            settings={} if strategy is None else plain(strategy.core),
             fingerprint=self._fingerprint(ruler, strategy, telling),
             figures=figures.single,
             real=real.single,

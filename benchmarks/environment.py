@@ -75,10 +75,12 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 # Not what only tells of figures, such as the report.
 MAKING_AND_MEASURING = (
     "denoisers",
+    "denoisers/pretrained",
     "sampling",
     "strategies",
     "datamodules",
     "benchmarks",
+    "benchmarks/context",
     "benchmarks/metrics",
 )
 

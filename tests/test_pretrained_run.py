@@ -110,6 +110,8 @@ def test_costs_are_in_the_denoisers_own_pixels(tmp_path, models):
     assert row["cost"]["pixels_per_pixel"] == 2
     assert row["cost"]["patch_evaluations"] == 2 * 2
     assert row["border_columns"] == [32]
+    # Of what wraps it nothing is recorded: an autoencoder is no setting.
+    assert row["settings"]["class"] == "strategies.naive.Naive"
 
 
 def test_guidance_counts(tmp_path, models):
@@ -218,8 +220,16 @@ def test_what_is_for_pretrained_models_is_refused_on_ours(tmp_path, arguments, m
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_pretrained_model_brings_its_defaults():
-    settings = parse(["denoiser=diffusers:owner/model"]).settings
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["denoiser=diffusers:owner/model"],
+        ["--denoiser=diffusers:owner/model"],
+        ["--denoiser", "diffusers:owner/model"],
+    ],
+)
+def test_a_pretrained_model_brings_its_defaults(words):
+    settings = parse(words).settings
     assert (settings.num_samples, settings.batch_size, settings.real) == (4, 1, None)
     assert settings.solver == Euler(num_steps=50)
     own = parse(["denoiser=diffusers:owner/model", "num_samples=9", "data=landscapes"]).settings
