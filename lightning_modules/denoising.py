@@ -24,9 +24,12 @@ from denoisers.checkpoint import start_from
 from denoisers.conditions import Conditions
 from denoisers.contract import Image, Mask, Sigma
 from denoisers.precond import EDMPrecond
+from lightning_modules.averaging import updates_of
 from lightning_modules.context import ContextTraining, cut, places
+from lightning_modules.errors import TrainingError
 from lightning_modules.held_out import held_out_maps
 from lightning_modules.likelihood import Likelihood, LikelihoodSums
+from lightning_modules.missing import refuse_missing_callbacks
 from lightning_modules.provenance import Stopwatch, provenance
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of
@@ -116,9 +119,7 @@ class DenoiserTraining(L.LightningModule):
         self.variance_weight = variance_weight
         self.half_share = half_share
         self.half_axes = tuple(half_axes)
-        # Weight averaging copies this module; it copies functions by reference, but through the
-        # command line's factory it would reach the trainer, which cannot be copied under DDP.
-        self.optimizer: OptimizerFactory = lambda parameters: optimizer(parameters)
+        self.optimizer: OptimizerFactory = _Shared(optimizer)
         self.warmup_steps = warmup_steps
         self.final_lr_share = final_lr_share
         self.val_sigmas = tuple(val_sigmas)
@@ -135,16 +136,16 @@ class DenoiserTraining(L.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         served = getattr(data, "patch_size", self.denoiser.patch_size)
         if served != self.denoiser.patch_size:
-            raise SystemExit(
-                f"error: model.patch_size and data.patch_size must be the same, got "
+            raise TrainingError(
+                f"model.patch_size and data.patch_size must be the same, got "
                 f"{self.denoiser.patch_size} and {served}."
             )
         if self.context is None and self.denoiser.takes and stage != "predict":
-            raise SystemExit(
-                "error: the network takes contexts, so model.context must say which it is shown."
+            raise TrainingError(
+                "the network takes contexts, so model.context must say which it is shown."
             )
         if self.context is not None and data is None:
-            raise SystemExit("error: model.context cuts windows from views: give it a datamodule.")
+            raise TrainingError("model.context cuts windows from views: give it a datamodule.")
         if self.context is not None:
             data.serve(*self.context.view, distinct=self.context.views)
 
@@ -161,6 +162,11 @@ class DenoiserTraining(L.LightningModule):
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            refuse_missing_callbacks(checkpoint, self.trainer.callbacks)
+        if updates_of(checkpoint) == 0:
+            # An average that never began is the untrained network (Lightning's own averaging).
+            checkpoint["state_dict"] = checkpoint["current_model_state"]
         self.stopwatch.resume(float(checkpoint["provenance"]["seconds"]))
         self._done = float(checkpoint.get("progress", 0.0))
         if self.context is None:
@@ -233,8 +239,8 @@ class DenoiserTraining(L.LightningModule):
     @override
     def on_test_epoch_start(self) -> None:
         if "place" in self.denoiser.takes:
-            raise SystemExit(
-                "error: the likelihood of patches is that of an unconditional model, but this "
+            raise TrainingError(
+                "the likelihood of patches is that of an unconditional model, but this "
                 "network must be told where a patch lies: test one with position none."
             )
         self.likelihood_sums = LikelihoodSums(self.likelihood, self.denoiser)
@@ -274,7 +280,7 @@ class DenoiserTraining(L.LightningModule):
         optimizer = self.optimizer(list(self.parameters()))
         total = self.trainer.estimated_stepping_batches
         if not math.isfinite(total):
-            raise ValueError(
+            raise TrainingError(
                 "the cosine needs to know where it ends: set trainer.max_steps or max_epochs."
             )
         schedule = LambdaLR(optimizer, lambda step: self._lr_share(step, int(total)))
@@ -369,6 +375,23 @@ class DenoiserTraining(L.LightningModule):
 
     def _generator(self, *parts: int | str) -> Generator:
         return Generator().manual_seed(seed_of(self.seed, *parts))
+
+
+class _Shared:
+    """A function that copies of a module share, and that other processes can be sent.
+
+    Weight averaging copies the module; through the command line's factory of optimizers it would
+    reach the trainer, which cannot be copied under DDP.
+    """
+
+    def __init__(self, function: OptimizerFactory) -> None:
+        self.function = function
+
+    def __call__(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return self.function(parameters)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
+        return self
 
 
 def trained_sizes(patch_size: int, half_axes: Sequence[Axis]) -> list[tuple[int, int]]:

@@ -94,12 +94,12 @@ class PatchWriter(BasePredictionWriter):
     """Writes what `predict` returns: one PNG a sample, named by its number.
 
     Args:
-        folder: Where the files go.
+        folder: Where the files go; None for `patches` in `trainer.default_root_dir`.
     """
 
-    def __init__(self, folder: str = "runs/patches") -> None:
+    def __init__(self, folder: str | None = None) -> None:
         super().__init__(write_interval="batch")
-        self.folder = Path(folder)
+        self.folder = folder
 
     @override
     def write_on_batch_end(
@@ -112,6 +112,7 @@ class PatchWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(self.folder or Path(trainer.default_root_dir, "patches"))
+        folder.mkdir(parents=True, exist_ok=True)
         for number, patch in zip(batch.tolist(), prediction, strict=True):
-            save_image(patch.float() / 255, self.folder / f"{number:06d}.png")
+            save_image(patch.float() / 255, folder / f"{number:06d}.png")

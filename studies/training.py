@@ -63,9 +63,8 @@ class StudyTraining(abc.ABC):
             "--trainer.logger=lightning.pytorch.loggers.CSVLogger",
             f"--trainer.logger.save_dir={self.folder}",
             f"--trainer.logger.name={self.name}",
-            "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
+            "--trainer.callbacks+=lightning_modules.checkpoints.Checkpoints",
             f"--trainer.callbacks.dirpath={checkpoints}",
-            "--trainer.callbacks.save_last=true",
             "--trainer.callbacks.save_on_train_epoch_end=true",
             *self.own,
         ]

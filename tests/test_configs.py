@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from PIL import Image
 
 from denoisers.unet import UNet
 from lightning_modules.__main__ import main
+from lightning_modules.averaging import EMA
+from lightning_modules.checkpoints import Checkpoints
 from lightning_modules.previews import PatchWriter, Previews
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ def test_a_configuration_builds(path, here, photographs):
     # Levels that differ within a block that the embedding averages must come in as a channel.
     assert network.level_channel or levels.region_multiple % denoiser.multiple == 0
     kinds = {type(callback) for callback in cli.trainer.callbacks}
-    assert kinds >= {EMAWeightAveraging, ModelCheckpoint, PatchWriter, Previews}
+    assert kinds >= {EMA, Checkpoints, PatchWriter, Previews}
     assert data.crop("train", 0, data.patch_size, data.patch_size).shape[0] == denoiser.channels
     written = {entry.name for entry in here.iterdir()} - {photographs.name, "checkpoints"}
     assert written == set()
@@ -81,5 +82,5 @@ def test_a_configuration_trains(path, here, photographs, monkeypatch):
     assert trainer.global_step == 2
     assert isinstance(trainer.lightning_module.denoiser.network, UNet)
     assert trainer.callback_metrics["train/loss"].isfinite()
-    assert list(here.glob("runs/*/version_0/events*"))
-    assert list(here.glob("runs/*/version_0/config.yaml"))
+    assert list(here.glob("runs/*/lightning_logs/version_0/events*"))
+    assert list(here.glob("runs/*/lightning_logs/version_0/config.yaml"))

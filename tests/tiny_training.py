@@ -112,6 +112,29 @@ class Stop(Callback):
             raise CrashError
 
 
+class Terminate(Callback):
+    """Sends this process SIGTERM, as a cluster does before it takes the machine away.
+
+    Args:
+        step: Optimizer steps taken before.
+        validating: Whether in the middle of the validation that follows, not after the step.
+    """
+
+    def __init__(self, step: int, validating: bool = False) -> None:
+        self.step = step
+        self.validating = validating
+
+    @override
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step and not self.validating:
+            signal.raise_signal(signal.SIGTERM)
+
+    @override
+    def on_validation_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step and self.validating:
+            signal.raise_signal(signal.SIGTERM)
+
+
 def configuration(folder: Path) -> dict[str, Any]:
     """Returns a whole configuration whose files all go to `folder`."""
     return {
@@ -213,6 +236,15 @@ def stopping(step: int, *, kill: bool = False) -> list[str]:
         "--trainer.callbacks+=tests.tiny_training.Stop",
         f"--trainer.callbacks.init_args.step={step}",
         f"--trainer.callbacks.init_args.kill={str(kill).lower()}",
+    ]
+
+
+def terminating(step: int, *, validating: bool = False) -> list[str]:
+    """Returns the flags that add a `Terminate`."""
+    return [
+        "--trainer.callbacks+=tests.tiny_training.Terminate",
+        f"--trainer.callbacks.init_args.step={step}",
+        f"--trainer.callbacks.init_args.validating={str(validating).lower()}",
     ]
 
 

@@ -1,0 +1,76 @@
+"""Training checkpoints on disk: which one is meant, and what it holds, or why it cannot be used."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_modules.errors import TrainingError
+
+__all__ = ["newest", "numbered", "read_checkpoint", "refuse_other_training"]
+
+NEEDED = ("state_dict", "hyper_parameters", "global_step", "pytorch-lightning_version")
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Returns what a training checkpoint holds, its tensors mapped from the file.
+
+    Raises:
+        TrainingError: If there is no such file, or it is damaged or no training checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        kind = "a folder: name a .ckpt file in it" if path.is_dir() else "not there"
+        raise TrainingError(f"a training checkpoint must be a file, but {path} is {kind}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # the archive, the pickle in it and the tensors: any type at all
+        raise TrainingError(
+            f"{path} is damaged, cut off or no training checkpoint ({_brief(error)}); "
+            f"{_instead_of(path)}."
+        ) from error
+    missing = [key for key in NEEDED if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise TrainingError(
+            f"{path} is no training checkpoint of fit: it holds no {missing[0]}; "
+            f"{_instead_of(path)}."
+        )
+    return content
+
+
+def refuse_other_training(folder: Path, resumed: str | Path | None) -> None:
+    """Checks that a folder holds no checkpoints but those of the training that goes on.
+
+    Raises:
+        TrainingError: If it does.
+    """
+    found = numbered(folder)
+    if not found or (resumed is not None and Path(resumed).resolve().parent == folder.resolve()):
+        return
+    last = newest(found)
+    raise TrainingError(
+        f"{folder} holds another training ({last.name} is the newest): go on with that one by "
+        f"--ckpt_path {last}, or give this one a folder of its own, --trainer.default_root_dir DIR."
+    )
+
+
+def numbered(folder: Path, pattern: str = "*.ckpt") -> list[Path]:
+    """Returns the checkpoints in a folder, which need not exist."""
+    return sorted(folder.glob(pattern))
+
+
+def newest(paths: Iterable[Path]) -> Path | None:
+    """Returns the file that was written last; None of none."""
+    return max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _instead_of(path: Path) -> str:
+    others = [other for other in numbered(path.parent) if other.resolve() != path.resolve()]
+    other = newest(others)
+    return f"beside it is {other.name}" if other else "there is no other beside it: train anew"
+
+
+def _brief(error: Exception) -> str:
+    said = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {said[0][:120]}".removesuffix(": ")
