@@ -102,7 +102,7 @@ class PatchData(L.LightningDataModule, abc.ABC):
             self.patches_per_epoch,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
-            start=lambda: self._batches_done() * self.batch_size,
+            start=self._patches_done,
         )
         return self._loader("train", sampler, drop_last=True)
 
@@ -139,6 +139,11 @@ class PatchData(L.LightningDataModule, abc.ABC):
             return self._resumed_batches
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return max(progress.processed, self._resumed_batches)
+
+    def _patches_done(self) -> int:
+        """Where in the stream an epoch begins; `overfit_batches` sees its beginning every time."""
+        overfit = self.trainer is not None and self.trainer.overfit_batches
+        return 0 if overfit else self._batches_done() * self.batch_size
 
     def _share_of_rank(self, count: int) -> range:
         rank = self.trainer.global_rank if self.trainer else 0

@@ -146,9 +146,12 @@ class EDMPrecond(nn.Module):
         """Returns F and, if the network gives it, ln v."""
         c_in = (sigma.square() + self.sigma_data**2).rsqrt()
         c_noise = sigma.clamp(min=self.sigma_floor).log() / 4
-        told = (conditions,) if self.takes else ()
+        # The network may be of half precision; what is about it never is.
+        weight = next(self.network.parameters(), x_t)
+        noisy, c_noise = (c_in * x_t).to(weight.dtype), c_noise.to(weight.dtype)
+        told = () if not self.takes else (conditions and conditions.to(noisy),)
         with self._precision(x_t.device):
-            raw = self.network(c_in * x_t, c_noise, *told).to(x_t.dtype)
+            raw = self.network(noisy, c_noise, *told).to(x_t.dtype)
         if not self.estimates_variance:
             return raw, None
         log_variance = raw[:, self.channels :]

@@ -1,5 +1,6 @@
 """The running average of the weights, which is what validation, previews and exports use."""
 
+import functools
 from typing import Any
 
 import lightning as L
@@ -23,7 +24,12 @@ class EMA(EMAWeightAveraging):
 
     def __init__(self, decay: float = 0.999, **kwargs: Any) -> None:
         super().__init__(decay=decay, **kwargs)
+        self._settings = {"decay": decay, **kwargs}
         self.swapped = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process is sent, before it begins: Lightning's holds a local function."""
+        return functools.partial(EMA, **self._settings), ()
 
     @property
     @override

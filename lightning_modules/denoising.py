@@ -30,6 +30,7 @@ from lightning_modules.errors import TrainingError
 from lightning_modules.held_out import held_out_maps
 from lightning_modules.likelihood import Likelihood, LikelihoodSums
 from lightning_modules.missing import refuse_missing_callbacks
+from lightning_modules.precision import exact_pixels, in_float32
 from lightning_modules.provenance import Stopwatch, provenance
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of
@@ -140,6 +141,11 @@ class DenoiserTraining(L.LightningModule):
                 f"model.patch_size and data.patch_size must be the same, got "
                 f"{self.denoiser.patch_size} and {served}."
             )
+        if stage == "fit" and self.trainer.precision == "16-true":
+            raise TrainingError(
+                "trainer.precision must be another than 16-true, in which gradients and the "
+                "optimizer's moments leave the range: 16-mixed scales them, bf16-true has the range."
+            )
         if self.context is None and self.denoiser.takes and stage != "predict":
             raise TrainingError(
                 "the network takes contexts, so model.context must say which it is shown."
@@ -173,12 +179,13 @@ class DenoiserTraining(L.LightningModule):
             self.denoiser.told_by = checkpoint.get("told_by")
 
     @override
+    @in_float32
     def training_step(self, batch: Image, batch_idx: int) -> Tensor:
         place = (self.current_epoch, batch_idx, self.global_rank)
         generator = self._generator("train", *place)
         # Dropout knows no generator but the global one.
         torch.manual_seed(seed_of(self.seed, "dropout", *place))
-        x0, told, known = self._shown(batch, generator)
+        x0, told, known = self._shown(exact_pixels(batch), generator)
         levels = self._levels(x0, known, generator)
         sigma, weight = levels.sigma.to(x0), levels.weight.to(x0)
         eps = torch.randn(x0.shape, generator=generator).to(x0)
@@ -194,8 +201,9 @@ class DenoiserTraining(L.LightningModule):
         return loss + self.variance_weight * nll
 
     @override
+    @in_float32
     def validation_step(self, batch: Image, batch_idx: int) -> None:
-        self._log_bands("val", batch, batch_idx)
+        self._log_bands("val", exact_pixels(batch), batch_idx)
 
     def _shown(
         self, batch: Image, generator: Generator
@@ -246,7 +254,9 @@ class DenoiserTraining(L.LightningModule):
         self.likelihood_sums = LikelihoodSums(self.likelihood, self.denoiser)
 
     @override
+    @in_float32
     def test_step(self, batch: Image, batch_idx: int) -> None:
+        batch = exact_pixels(batch)
         self._log_bands("test", batch, batch_idx)
         generator = self._generator("likelihood", batch_idx, self.global_rank)
         if self.context is not None:
@@ -260,6 +270,7 @@ class DenoiserTraining(L.LightningModule):
             self.log(f"test/{name}", value)
 
     @override
+    @in_float32
     def predict_step(self, batch: Tensor, batch_idx: int) -> UInt8[Tensor, "batch 3 size size"]:
         """Returns one patch for each sample number in `batch`."""
         noise = CanvasNoise(self.seed, batch.tolist(), device=self.device)

@@ -14,6 +14,7 @@ from torchvision.utils import make_grid, save_image
 from typing_extensions import override
 
 from lightning_modules.denoising import DenoiserTraining
+from lightning_modules.precision import in_float32
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
@@ -85,9 +86,11 @@ class Previews(Callback):
         denoiser = module.denoiser
         canvas = Canvas(height=denoiser.patch_size, width=width, channels=denoiser.channels)
         noise = CanvasNoise(module.seed, range(count), device=module.device)
+        context = CanvasContext() if denoiser.takes else None
+        # Autocast for mixed precision; for a true one a type of new tensors, which is no help here.
+        generate = in_float32(self.strategy.generate)
         with module.trainer.precision_plugin.forward_context():
-            context = CanvasContext() if denoiser.takes else None
-            return to_uint8(self.strategy.generate(denoiser, canvas, noise, context=context)).cpu()
+            return to_uint8(generate(denoiser, canvas, noise, context=context)).cpu()
 
 
 class PatchWriter(BasePredictionWriter):

@@ -39,7 +39,7 @@ MAY_IMPORT = {
 # The two files that may import one folder more, and why.
 EXCEPTIONS = {
     "lightning_modules/previews.py": {"strategies"},  # strips of the training in progress
-    "lightning_modules/__main__.py": {"datamodules"},  # the command line joins model and data
+    "lightning_modules/command_line.py": {"datamodules"},  # the command line joins model and data
 }
 
 # The mathematics is usable without Lightning.
