@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image as Picture
 
-from datamodules.manifest import decode
+from datamodules.image_file import decode
 
 __all__ = ["read_image"]
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from benchmarks.image_file import read_image
 from benchmarks.inpainting.completion import as_known
 from benchmarks.outpaint.settings import OutpaintSettings
-from datamodules.manifest import decode, decode_with_alpha, scaled
+from datamodules.image_file import decode, decode_with_alpha
+from datamodules.manifest import scaled
 from sampling.images import to_uint8
 from strategies.canvas import Known
 from strategies.latent import extended
