@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from datamodules.metadata import Tell
 
-__all__ = ["as_srgb", "has_rgb_profile"]
+__all__ = ["as_rgb", "as_srgb", "has_rgb_profile"]
 
 # By the space that a profile is for: bands that it applies to, and modes that have or stand for
 # them.
@@ -32,7 +32,7 @@ def as_srgb(image: Image.Image, tell: Tell) -> Image.Image:
     that cannot be applied is left aside, and that is told.
     """
     profile = image.info.get("icc_profile")
-    colours = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    colours = as_rgb(image)
     if not profile:
         return colours
     try:
@@ -40,10 +40,16 @@ def as_srgb(image: Image.Image, tell: Tell) -> Image.Image:
     except (ValueError, OSError, ImageCms.PyCMSError) as error:
         tell(f"a colour profile was left aside ({error})")
         converted = colours.convert("RGB")
+    converted.info.pop("icc_profile", None)
     if colours.mode == "RGBA":
         converted.putalpha(colours.getchannel("A"))
-    converted.info.pop("icc_profile", None)
     return converted
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Returns an image as RGB, or RGBA if it knows transparency; as it is, if it is that."""
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _bands(profile: bytes) -> str:
@@ -66,7 +72,7 @@ def _of_bands(image: Image.Image, colours: Image.Image, bands: str) -> Image.Ima
 
 def _converted(image: Image.Image, profile: bytes) -> Image.Image:
     transform = _to_srgb(profile, image.mode)
-    return image.convert("RGB") if transform is None else ImageCms.applyTransform(image, transform)
+    return as_rgb(image) if transform is None else ImageCms.applyTransform(image, transform)
 
 
 @functools.lru_cache(maxsize=32)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from datamodules.bit_depth import eight_bits, stretch_transparency
-from datamodules.colour import as_srgb, has_rgb_profile
+from datamodules.colour import as_rgb, as_srgb, has_rgb_profile
 from datamodules.metadata import Tell, exif_of_png, orientation, without_metadata
 from datamodules.pillow import no_limits, warnings_told
 
@@ -35,8 +35,8 @@ __all__ = [
 MAX_MEGAPIXELS = 512.0
 BYTES = 4  # of a decoded pixel of any colour, as Pillow holds it
 # A JPEG is decoded at 1/2, 1/4 or 1/8 as long as that is so many times the size asked for. Then, of
-# 1 to 2 megapixels, the result differs from that of a full decode by 0.4 to 0.7 grey levels (root
-# mean square), rounding's own 0.35 included; at twice the size it is up to 1.4.
+# 2.5 megapixels, the result differs from that of a full decode by 0.4 to 0.7 grey levels (root mean
+# square), rounding's own 0.35 included; at twice the size it is up to 1.0 (docs/images.md).
 MARGIN = 3
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -117,7 +117,7 @@ def decode_with_alpha(
     image = _loaded(source, max_megapixels, tell)
     if not has_rgb_profile(image):
         return as_srgb(image, tell)
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return as_rgb(image)
 
 
 def upright_size(source: Source, *, tell: Tell = warn_of_metadata) -> tuple[int, int]:
