@@ -1,38 +1,59 @@
 """Image files that a command line names: read whole, or refused in one sentence."""
 
 import hashlib
-from collections.abc import Callable
+import math
+import warnings
 from pathlib import Path
 
 from PIL import Image as Picture
 
-from datamodules.manifest import decode
+from datamodules.image_file import MAX_MEGAPIXELS, decode, decode_with_alpha
 
-__all__ = ["read_image"]
+__all__ = ["MAX_MEGAPIXELS", "read_image", "refuse_megapixels"]
 
 
 def read_image(
-    path: Path, setting: str, decoder: Callable[[bytes], Picture.Image] = decode
+    path: Path, setting: str, *, as_stored: bool = False, max_megapixels: float = MAX_MEGAPIXELS
 ) -> tuple[Picture.Image, str]:
-    """Returns the image of a file, and the file's SHA-256 in hexadecimal.
+    """Returns the image of a file, upright and of 8 bits, and the file's SHA-256 in hexadecimal.
+
+    Warns of metadata that cannot be read and were left aside.
 
     Args:
         path: The file.
         setting: What names it, for errors.
-        decoder: Makes a picture of the file's bytes; by default one that is upright, in 8-bit
-            colour.
+        as_stored: Whether it comes with its own values of red, green and blue, its alpha and its
+            profile; otherwise it is of sRGB, on white.
+        max_megapixels: Most pixels that are decoded, in millions.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds no image that can be read.
+        ValueError: If it holds no image that can be read, or one of too many pixels.
     """
+    if path.is_dir():
+        raise ValueError(
+            f"{setting} must be an image file, but {path} is a folder: name an image in it."
+        )
     if not path.is_file():
         raise FileNotFoundError(f"{setting} must be an image file, but there is no {path}.")
-    content = path.read_bytes()
+    content, said = path.read_bytes(), []
+    decoder = decode_with_alpha if as_stored else decode
     try:
-        picture = decoder(content)
+        picture = decoder(content, max_megapixels=max_megapixels, tell=said.append)
     except Exception as error:  # decoders raise whatever they like
         raise ValueError(
             f"{setting} must be an image file, but {path} cannot be read as one ({error})."
         ) from error
+    for text in said:
+        warnings.warn(f"{setting}: of {path}, {text}.", stacklevel=2)
     return picture, hashlib.sha256(content).hexdigest()
+
+
+def refuse_megapixels(max_megapixels: float) -> None:
+    """Checks a setting.
+
+    Raises:
+        ValueError: If no image would be read.
+    """
+    if not 0 < max_megapixels < math.inf:
+        raise ValueError(f"max_megapixels must be a finite number above 0, got {max_megapixels}.")

@@ -16,9 +16,9 @@ from lightning.pytorch.loggers import (
     TensorBoardLogger,
     WandbLogger,
 )
-from PIL import Image as Picture
 
 from benchmarks.records import Row
+from datamodules.image_file import opened
 
 __all__ = ["LoggerName", "Loggers", "build_loggers", "refuse_missing"]
 
@@ -76,7 +76,7 @@ class Loggers:
 
         def show(logger: Logger) -> None:
             if isinstance(logger, TensorBoardLogger):
-                with Picture.open(path) as picture:
+                with opened(path) as picture:
                     pixels = np.asarray(picture.convert("RGB"))
                 logger.experiment.add_image(path.stem, pixels, dataformats="HWC")
             elif isinstance(logger, WandbLogger):

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image as Picture
 
 from benchmarks.context.settings import ContextSettings
 from benchmarks.environment import describe_environment, sha256_of_sources
 from benchmarks.fingerprint import changes
 from benchmarks.records import plain
 from benchmarks.window_batch import WindowBatch
+from datamodules.image_file import opened
 from denoisers.checkpoint import sha256_of
 from strategies.base import Strategy
 
@@ -140,12 +140,14 @@ def text_of(path: Path) -> str | None:
         OSError: If there is no such file.
         ValueError: If it is no image.
     """
+    if path.is_dir():
+        raise ValueError(f"a picture must be a PNG file, but {path} is a folder: name one in it.")
     if not path.is_file():
         raise FileNotFoundError(f"a picture must be a PNG file, but there is no {path}.")
     try:
-        with Picture.open(path) as picture:
+        with opened(path) as picture:
             text = getattr(picture, "text", {}).get(CHUNK)
-    except OSError as error:
+    except Exception as error:  # decoders raise whatever they like
         raise ValueError(f"a picture must be a PNG file, but {path} is none ({error}).") from error
     return text if isinstance(text, str) else None
 

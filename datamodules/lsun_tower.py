@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.datasets import LSUN
 from typing_extensions import override
 
+from datamodules.image_file import decode
 from datamodules.invariance.scores import Scores, read_scores
 from datamodules.manifest import ToShorterSide, hashed, split_by_file
 from datamodules.patches import Crop, PatchData, Split
@@ -202,8 +203,8 @@ class TowerDatabase:
         return _content(self.root, self.part)
 
     def image(self, place: int) -> Image.Image:
-        """Decodes an image, as RGB."""
-        return _opened(self.root, self.part)[place][0]
+        """Decodes an image, as upright 8-bit sRGB."""
+        return decode(self.stored(place))
 
     def stored(self, place: int) -> bytes:
         """The encoded image as it lies in the database."""

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from datamodules.manifest import ByFactor, Manifest, Photo, decode, hashed, scan
+from datamodules.image_file import decode
+from datamodules.manifest import ByFactor, Manifest, Photo, hashed, scan
 from datamodules.patches import Crop, PatchData, Split
 
 __all__ = ["Photos"]

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from denoisers.foreign import what_it_is
 from denoisers.precond import EDMPrecond
 
 __all__ = [
@@ -128,6 +129,8 @@ def load_denoiser(path: str | Path, *, device: torch.device | str = "cpu") -> ED
     Raises:
         CheckpointError: If a file is missing, damaged, or does not fit the other.
     """
+    if Path(path).suffix != ".safetensors":
+        refuse_foreign(Path(path))
     path = _checked_suffix(path)
     recipe = _read_recipe(path)
     try:
@@ -238,14 +241,28 @@ def _checked_suffix(path: str | Path) -> Path:
             f"python -m lightning_modules.export {path} {path.with_suffix('.safetensors').name}"
         )
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"a denoiser is a .safetensors file, got {path}.")
+        raise CheckpointError(
+            f"a denoiser is a .safetensors file, got {path}; a pretrained model is named with "
+            "diffusers: before it."
+        )
     return path
+
+
+def refuse_foreign(path: Path) -> None:
+    """Says what a model of other programs is, and how it is given.
+
+    Raises:
+        CheckpointError: If it is one.
+    """
+    if (said := what_it_is(path)) is not None:
+        raise CheckpointError(f"a denoiser is a .safetensors file of ours, but {path} {said}.")
 
 
 def _read_recipe(path: Path) -> Recipe:
     beside = path.with_suffix(".json")
     for file in (path, beside):
         if not file.is_file():
+            refuse_foreign(path)
             raise CheckpointError(f"no denoiser at {path}: {file} is missing.")
     try:
         return Recipe(**json.loads(beside.read_text())["denoiser"])

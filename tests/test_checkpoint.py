@@ -201,7 +201,7 @@ def test_a_training_checkpoint_is_refused_with_the_way_to_export_it(action, tmp_
 @pytest.mark.parametrize("action", [load_denoiser, save])
 @pytest.mark.parametrize("name", ["net.pt", "net", "net.json"])
 def test_another_suffix_is_refused(action, name, tmp_path):
-    with pytest.raises(CheckpointError, match=rf"is a \.safetensors file, got .*{name}\."):
+    with pytest.raises(CheckpointError, match=rf"is a \.safetensors file, got .*{name};"):
         action(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

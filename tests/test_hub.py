@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from diffusers import DDPMPipeline, DiffusionPipeline, UNet2DModel
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from denoisers.conditions import Conditions
@@ -262,3 +264,99 @@ def test_a_folder_may_have_an_at_sign_in_its_name(saved, tmp_path):
 def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(name):
     with pytest.raises(ValueError, match=f"a folder or owner/model, got {name}: no folder"):
         load_pipeline(name)
+
+
+def in_variant(pipeline: DiffusionPipeline, folder: Path, *variants: str) -> None:
+    """Saves a pipeline whose weights are there in variants alone."""
+    for variant in variants:
+        pipeline.to(torch.float16 if variant == "fp16" else torch.float32)
+        pipeline.save_pretrained(folder, variant=variant)
+    pipeline.to(torch.float32)
+
+
+@pytest.mark.parametrize("where", ["folder", "cache", "hub"])
+@pytest.mark.parametrize("make", [pixel_pipeline, sd_pipeline, sdxl_pipeline])
+def test_weights_in_a_variant_alone_load_by_themselves(make, where, tmp_path, monkeypatch):
+    pipeline, folder = make(), tmp_path / "model"
+    in_variant(pipeline, folder, "fp16")
+    assert not list(folder.rglob("diffusion_pytorch_model.safetensors"))
+    name = str(folder)
+    if where == "cache":
+        cached(folder, tmp_path / "cache", "some/model", "main", "a" * 40)
+        name = "some/model"
+    elif where == "hub":
+        name = served(folder, "some/model", monkeypatch)
+    loaded = load_pipeline(name)
+    for part, module in modules(loaded).items():
+        for key, weight in module.state_dict().items():
+            assert weight.dtype in (torch.float32, torch.int64)
+            saved = getattr(pipeline, part).state_dict()[key]
+            torch.testing.assert_close(weight, saved.half().to(weight.dtype), msg=f"{part}.{key}")
+
+
+def served(folder: Path, name: str, monkeypatch) -> str:
+    """Has the library find a model on the hub, and not in the cache; what it downloads is there."""
+    load, config, network = (
+        DiffusionPipeline.from_pretrained,
+        DiffusionPipeline.load_config,
+        UNet2DModel.from_pretrained,
+    )
+
+    def from_hub(way: Callable[..., Any]) -> Callable[..., Any]:
+        def found(asked: str, **where: Any) -> Any:
+            if str(asked) != name:
+                return way(asked, **where)
+            if where.pop("local_files_only", False):
+                raise OSError("not in the cache")
+            return way(str(folder), **where)
+
+        return found
+
+    monkeypatch.setattr(DiffusionPipeline, "from_pretrained", from_hub(load))
+    monkeypatch.setattr(DiffusionPipeline, "load_config", from_hub(config))
+    monkeypatch.setattr(UNet2DModel, "from_pretrained", from_hub(network))
+    files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    siblings = [SimpleNamespace(rfilename=file) for file in files]
+    monkeypatch.setattr(
+        HfApi, "model_info", lambda self, asked, **where: SimpleNamespace(siblings=siblings)
+    )
+    return name
+
+
+def test_a_network_alone_may_come_in_a_variant(saved, tmp_path):
+    pipeline = DDPMPipeline.from_pretrained(saved["pixels"])
+    pipeline.unet.half().save_pretrained(tmp_path, variant="fp16")
+    pipeline.scheduler.save_pretrained(tmp_path)
+    assert type(load_pipeline(str(tmp_path))) is DDPMPipeline
+
+
+def test_one_part_may_come_in_a_variant_and_others_not(saved, tmp_path):
+    folder = shutil.copytree(saved["latents"], tmp_path / "latents")
+    for file in (folder / "unet").glob("*.safetensors"):
+        file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    before, after = (load_pipeline(str(name)) for name in (saved["latents"], folder))
+    assert torch.equal(before.unet.conv_in.weight, after.unet.conv_in.weight)
+    assert torch.equal(before.vae.encoder.conv_in.weight, after.vae.encoder.conv_in.weight)
+
+
+def test_a_variant_beside_whole_weights_is_not_taken_in_their_place(saved, tmp_path):
+    folder = shutil.copytree(saved["latents"], tmp_path / "latents")
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(weights, weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=rf"{folder} must hold .*unet"):
+        load_pipeline(str(folder))
+
+
+def test_of_several_variants_the_one_with_more_digits_is_taken(tmp_path):
+    pipeline = pixel_pipeline()
+    in_variant(pipeline, tmp_path, "fp16", "fp32")
+    loaded = load_pipeline(str(tmp_path))
+    assert torch.equal(loaded.unet.conv_in.weight, pipeline.unet.conv_in.weight)
+
+
+def test_a_file_is_no_pretrained_model(tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_file({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match=r"another program in one file .*from_single_file"):
+        load_pipeline(str(file))

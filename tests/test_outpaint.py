@@ -1,5 +1,6 @@
 """Image in, image out: what is kept, what is painted, what is refused, and what is written."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from benchmarks.again.__main__ import main as make_again
 from benchmarks.command_line import parse
 from benchmarks.model import Model
 from benchmarks.origin import Origin
@@ -20,7 +22,7 @@ from benchmarks.outpaint.__main__ import main
 from benchmarks.outpaint.given import given_of
 from benchmarks.outpaint.preparation import prepared, telling_for
 from benchmarks.outpaint.settings import OutpaintSettings, read_command
-from benchmarks.pictures import read_picture
+from benchmarks.pictures import read_picture, write_picture
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
@@ -32,6 +34,7 @@ from sampling.solvers import Heun
 from strategies.async_patch import AsyncPatch
 from strategies.canvas import Canvas, Known
 from strategies.catalogue import names
+from tests.encoded_images import rgb_profile
 from tests.test_context_run import denoiser as told_denoiser
 
 SIDE = 16
@@ -266,9 +269,52 @@ def test_the_meaning_of_colours_is_kept_with_them(space, kept, pixels, common, t
     picture = Picture.fromarray(pixels)
     path = saved(picture, tmp_path / "image.png", icc_profile=bytes(profile))
     file = tmp_path / "out.png"
-    assert main([str(path), "to=48x32", f"output={file}", *common]) == 0
+    said = contextlib.nullcontext() if kept else pytest.warns(UserWarning, match="left aside")
+    with said:
+        assert main([str(path), "to=48x32", f"output={file}", *common]) == 0
     with Picture.open(file) as picture:
         assert picture.info.get("icc_profile") == (bytes(profile) if kept else None)
+
+
+def test_a_profile_that_few_programs_read_is_applied_and_the_picture_can_be_read(
+    pixels, common, tmp_path
+):
+    profile = rgb_profile(swapped=True, padding=2 * 2**20)
+    path = saved(Picture.fromarray(pixels), tmp_path / "image.tif", icc_profile=profile)
+    file = tmp_path / "out.png"
+    words = [str(path), "to=48x32", "at=0,0", f"output={file}", *common]
+    with pytest.warns(UserWarning, match="converted to sRGB"):
+        assert main(words) == 0
+    with Picture.open(file) as picture:
+        assert "icc_profile" not in picture.info
+        found = np.array(picture)[:HEIGHT, :WIDTH].astype(int)
+    # Red and green exchanged, to within a level.
+    assert np.abs(found - pixels[..., [1, 0, 2]]).max() <= 1
+    with pytest.warns(UserWarning, match="converted to sRGB"):
+        assert main(words) == 0
+    again = [str(file), "device=cpu"]
+    with pytest.warns(UserWarning, match="converted to sRGB"):
+        assert make_again(again) == 0
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_picture_larger_than_pillow_reads_is_read_back(large, common, tmp_path, monkeypatch):
+    path = saved(Picture.new("RGB", (16, 16), (9, 90, 200)), tmp_path / "image.png")
+    file = tmp_path / "out.png"
+    monkeypatch.setattr(Picture, "MAX_IMAGE_PIXELS", 8 if large else None)
+    assert main([str(path), "to=48x32", f"output={file}", *common]) == 0
+    assert main([str(path), "to=48x32", f"output={file}", *common]) == 0
+    assert make_again([str(file), "device=cpu"]) == 0
+
+
+def test_a_picture_that_cannot_be_read_back_is_none(tmp_path, monkeypatch):
+    def damaged(self, file, *args, **options) -> None:
+        Path(file).write_bytes(b"no PNG")
+
+    monkeypatch.setattr(Picture.Image, "save", damaged)
+    with pytest.raises(OSError, match="cannot be read"):
+        write_picture(torch.zeros(3, 4, 4, dtype=torch.uint8), tmp_path / "out.png")
+    assert not list(tmp_path.iterdir())
 
 
 def test_of_several_frames_it_is_the_first(tmp_path):
@@ -349,6 +395,25 @@ def test_the_image_is_the_first_word_that_is_no_setting():
         assert (settings.size, settings.seed) == ((64, 32), 3)
 
 
+@pytest.mark.parametrize("name", ["photo=1.png", "a=b=c.jpg", "to=64x32.png", "plain.png"])
+def test_a_file_with_an_equals_sign_in_its_name_is_a_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Picture.new("RGB", (8, 8)).save(name)
+    for word in (name, f"image={name}", f"--image={name}", str(tmp_path / name), f"./{name}"):
+        settings = read_command([word, "to=64x32", f"mask={name}"]).settings
+        assert settings.image.resolve() == tmp_path / name
+        assert settings.mask == Path(name)
+        assert settings.size == (64, 32)
+
+
+def test_a_setting_is_no_file_even_if_a_folder_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seed=3").mkdir()
+    (tmp_path / "scale=0.5").write_text("a number is no ending")
+    settings = read_command(["seed=3", "scale=0.5", "photo.jpg", "to=64x32"]).settings
+    assert (settings.image, settings.seed, settings.scale) == (Path("photo.jpg"), 3, 0.5)
+
+
 def test_seed_is_a_word_of_benchmarks_run_too():
     assert parse(["--seed", "3"]).settings.seed == parse(["seed=3"]).settings.seed == 3
 
@@ -376,6 +441,10 @@ def test_pretrained_models_bring_a_strategy_that_they_can_do():
         (["mask=WHITE"], r"must be something to keep.*benchmarks\.run makes canvases from nothing"),
         (["mask=LARGE"], r"size of the image, 22 x 18 px \(width x height\), got 30 x 20 px"),
         (["mask=/no/such.png"], "mask must be an image file, but there is no /no/such.png"),
+        (["mask=/"], "mask must be an image file, but / is a folder"),
+        (["image=/", "to=64x32"], "image must be an image file, but / is a folder"),
+        (["to=64x32", "max_megapixels=0.0001"], r"0.000396 megapixels .*max_megapixels=0.0001"),
+        (["to=64x32", "max_megapixels=0"], "max_megapixels must be a finite number above 0"),
         (["to=wide"], "to must be WIDTHxHEIGHT in px, such as 1024x512, got 'wide'"),
         (["to=0x32"], "to must be WIDTHxHEIGHT"),
         (["to=64x32", "at=left"], "at must be center, or LEFT,TOP"),
@@ -401,7 +470,7 @@ def test_pretrained_models_bring_a_strategy_that_they_can_do():
 )
 def test_what_is_wrong_is_said_in_one_sentence(words, message, image, common, tmp_path, capsys):
     saved(Picture.new("L", (WIDTH, HEIGHT), 255), tmp_path / "white.png")
-    saved(Picture.new("L", (30, 20), 0), tmp_path / "large.png")
+    saved(Picture.new("L", (30, 20), 255), tmp_path / "large.png")
     words = [
         word.replace("WHITE", str(tmp_path / "white.png")).replace(
             "LARGE", str(tmp_path / "large.png")

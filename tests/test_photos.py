@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.manifest import decode
+from datamodules.image_file import decode
 from datamodules.photos import Photos
 
 COUNT = 20

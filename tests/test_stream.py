@@ -10,15 +10,17 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image as Picture
 from safetensors import SafetensorError
 from torch import Tensor
 
 from benchmarks.environment import sha256_of_sources
 from benchmarks.pictures import read_picture, write_picture
 from benchmarks.settings import DEFAULT_SOLVER
-from benchmarks.stream.__main__ import MAKING, conveyor_of, main
+from benchmarks.stream.__main__ import MAKING, conveyor_of, known_strip, main
 from benchmarks.stream.folder import StripFolder
 from benchmarks.stream.picture import draw, summary, time_and_memory
 from benchmarks.stream.records import Log, Measurement, Record
@@ -31,6 +33,7 @@ from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.conveyor import State
+from tests.encoded_images import exif, rgb_profile
 
 SIDE, TILE, COLUMNS = 16, 24, 60
 ROOT = Path(__file__).parent.parent
@@ -517,3 +520,25 @@ def test_a_line_that_a_full_disk_cut_off_is_written_over(tmp_path):
     assert log.read() == [measurement(16), measurement(32)]
     assert Log(log.path, log.size).read() == log.read()
     assert log.path.stat().st_size == log.size
+
+
+@pytest.mark.parametrize("kind", ["upright", "16 bits", "profile", "transparent"])
+def test_an_image_to_go_on_from_is_read_as_every_other(kind, tmp_path):
+    colour = np.full((SIDE, SIDE, 3), (200, 40, 20), np.uint8)
+    colour[: SIDE // 2] //= 2
+    picture, options, expected = Picture.fromarray(colour), {}, colour
+    if kind == "upright":
+        picture, options = Picture.fromarray(np.rot90(colour).copy()), {"exif": exif(6)}
+    elif kind == "16 bits":
+        picture = Picture.fromarray(257 * colour[..., 0].astype(np.uint16))
+        expected = np.repeat(colour[..., :1], 3, axis=-1)
+    elif kind == "profile":
+        picture = Picture.fromarray(colour[..., [1, 0, 2]])
+        options = {"icc_profile": rgb_profile(swapped=True)}
+    else:
+        picture.putalpha(0)
+        expected = np.full_like(colour, 255)
+    picture.save(tmp_path / "image.png", **options)
+    settings = StreamSettings(known=tmp_path / "image.png")
+    found = (known_strip(settings)[0].permute(1, 2, 0) + 1) * 127.5
+    assert np.abs(found.numpy() - expected).max() <= 1

@@ -57,7 +57,7 @@ def telling_of(
             "context.to leads from the left end of a canvas to the right one: canvas.wrap_width "
             "must be false."
         )
-    end = None if settings.to is None else ImageFile.read(settings.to, "context.to")
+    end = image_file(settings, "to")
     seeds = seeds_of(settings, canvas, data, first=first, count=count)
     backbone = backbone_of(denoiser.told_by, settings.backbone) if settings.tells_tokens else None
     scale = (denoiser.told_by or {}).get("scale")
@@ -70,6 +70,14 @@ def telling_of(
         encode=None if backbone is None else one_by_one(backbone),
         prompted=prompted(settings, backbone),
     )
+
+
+def image_file(settings: ContextSettings, name: str) -> ImageFile | None:
+    """Returns the image that a setting names; None if it names none."""
+    path = getattr(settings, name)
+    if path is None:
+        return None
+    return ImageFile.read(path, f"context.{name}", max_megapixels=settings.max_megapixels)
 
 
 def backbone_of(told_by: dict[str, Any] | None, weights: Path | None = None) -> Backbone:
@@ -131,7 +139,7 @@ def seeds_of(
         if settings.shows_seeds:
             raise ValueError("there are no seed images: data must not be none.")
         return None
-    file = None if settings.image is None else ImageFile.read(settings.image, "context.image")
+    file = image_file(settings, "image")
     size = {"height": canvas.height, "width": canvas.width}
     seeds = Seeds(data=data, first=first, count=count, file=file, **size)
     try:

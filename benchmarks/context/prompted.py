@@ -2,18 +2,19 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image as Picture
 from torch import Tensor
 from typing_extensions import override
 
 from benchmarks.context.settings import ContextSettings, Region
 from benchmarks.context.telling import UNTOLD, Telling
-from benchmarks.image_file import read_image
+from benchmarks.image_file import MAX_MEGAPIXELS
+from benchmarks.mask_file import read_mask
 from denoisers.contract import Image, PatchDenoiser
 from denoisers.guidance import Guided
 from denoisers.regions import Regional
@@ -111,7 +112,8 @@ def prompted_telling(settings: ContextSettings, pretrained: Any, canvas: Canvas)
                 "be left out."
             )
         return UNTOLD
-    masks = region_masks(settings.regions, canvas) if settings.regions else None
+    limit = settings.max_megapixels
+    masks = region_masks(settings.regions, canvas, limit) if settings.regions else None
     if not prompts:
         if settings.guidance not in (None, 1):
             raise ValueError(
@@ -150,7 +152,9 @@ def refuse_other_contexts(settings: ContextSettings) -> None:
             )
 
 
-def region_masks(regions: Sequence[Region], canvas: Canvas) -> Masks:
+def region_masks(
+    regions: Sequence[Region], canvas: Canvas, max_megapixels: float = MAX_MEGAPIXELS
+) -> Masks:
     """Returns how much of each pixel belongs to the background and to each region, 1 in all.
 
     Where regions overlap they share; what no region covers is background.
@@ -159,15 +163,18 @@ def region_masks(regions: Sequence[Region], canvas: Canvas) -> Masks:
         ValueError: If a mask is no image, or a box does not lie on the canvas.
         OSError: If a mask cannot be found.
     """
-    shares = torch.stack([region_mask(region, canvas) for region in regions])
+    shares = torch.stack([region_mask(region, canvas, max_megapixels) for region in regions])
     shares = shares / shares.sum(0).clamp(min=1)
     return torch.cat([1 - shares.sum(0, keepdim=True), shares])
 
 
-def region_mask(region: Region, canvas: Canvas) -> Float[Tensor, "height width"]:
+def region_mask(
+    region: Region, canvas: Canvas, max_megapixels: float
+) -> Float[Tensor, "height width"]:
     """Returns how much of each pixel a region claims."""
     if region.mask is not None:
-        return read_mask(region.mask, canvas)
+        mask, _ = read_mask(region.mask, "a region's mask", max_megapixels=max_megapixels)
+        return stretched(mask, canvas)
     top, left, height, width = region.box
     if top + height > canvas.height or left + width > canvas.width:
         raise ValueError(
@@ -179,8 +186,7 @@ def region_mask(region: Region, canvas: Canvas) -> Float[Tensor, "height width"]
     return mask
 
 
-def read_mask(path: Path, canvas: Canvas) -> Float[Tensor, "height width"]:
-    """Returns an image of greys, white 1 and black 0, stretched to the canvas."""
-    picture, _ = read_image(path, "a region's mask")
-    grey = picture.convert("L").resize((canvas.width, canvas.height))
-    return torch.from_numpy(np.array(grey)).float() / 255
+def stretched(mask: Float[Tensor, "rows columns"], canvas: Canvas) -> Float[Tensor, "height width"]:
+    """Returns a mask of the canvas's size."""
+    size = (canvas.width, canvas.height)
+    return torch.from_numpy(np.array(Picture.fromarray(mask.numpy()).resize(size))).clamp(0, 1)

@@ -17,7 +17,7 @@ from PIL import ImageOps
 from torch import Tensor
 
 from benchmarks.context.settings import ContextSettings
-from benchmarks.image_file import read_image
+from benchmarks.image_file import MAX_MEGAPIXELS, read_image
 from datamodules.patches import Crop, PatchData
 
 __all__ = ["ImageFile", "Seeds"]
@@ -30,7 +30,7 @@ class ImageFile:
     """An image of the user's.
 
     Args:
-        picture: Upright, in 8-bit colour.
+        picture: Upright, of 8 bits, in sRGB, on white.
         sha256: Of the file.
     """
 
@@ -38,18 +38,21 @@ class ImageFile:
     sha256: str
 
     @classmethod
-    def read(cls, path: Path, setting: str) -> "ImageFile":
+    def read(
+        cls, path: Path, setting: str, *, max_megapixels: float = MAX_MEGAPIXELS
+    ) -> "ImageFile":
         """Reads an image of any size, turned as its camera says.
 
         Args:
             path: The file.
             setting: What names it, for errors.
+            max_megapixels: Most pixels that are decoded, in millions.
 
         Raises:
             FileNotFoundError: If there is no such file.
             ValueError: If it holds no image that can be read.
         """
-        return cls(*read_image(path, setting))
+        return cls(*read_image(path, setting, max_megapixels=max_megapixels))
 
     def of_height(self, height: int, *, widest: int) -> Crop:
         """Returns the image at that height; what is wider than `widest` is cut on both sides."""

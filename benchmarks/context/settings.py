@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.image_file import MAX_MEGAPIXELS, refuse_megapixels
+
 __all__ = ["WITH_TOKENS", "ContextSettings", "GuideKind", "Mode", "Region"]
 
 Mode = Literal["auto", "none", "seedless", "seed_image", "autoregressive", "text", "mismatched"]
@@ -78,6 +80,8 @@ class ContextSettings:
         passes: How often a canvas is made, each time told of what the pass before has made.
         backbone: Folder or file of the backbone's weights, where they do not lie where they lay
             when the denoiser was trained; they must be the same ones.
+        max_megapixels: Most pixels of an image or mask that are decoded, in millions; each takes 4
+            bytes of memory and as many to work on.
     """
 
     mode: Mode = "auto"
@@ -95,6 +99,7 @@ class ContextSettings:
     blur: float | None = None
     passes: int = 1
     backbone: Path | None = None
+    max_megapixels: float = MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
         self._refuse_ranges()
@@ -139,6 +144,7 @@ class ContextSettings:
         return self.mode in ("seed_image", "mismatched") or self.guide == "image"
 
     def _refuse_ranges(self) -> None:
+        refuse_megapixels(self.max_megapixels)
         if not 0 <= self.scale < float("inf"):
             raise ValueError(
                 f"context.guidance must be a finite number from 0 up, got {self.guidance}."

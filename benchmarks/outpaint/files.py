@@ -18,7 +18,10 @@ __all__ = [
 ]
 
 # Settings that a picture does not depend on but through what else its record says.
-HOW = ("image", "mask", "denoiser", "output", "overwrite", "results", "cache", "num_samples")
+HOW = (
+    *("image", "mask", "denoiser", "output", "overwrite"),
+    *("results", "cache", "num_samples", "max_megapixels"),
+)
 
 
 def asked_files(settings: OutpaintSettings) -> list[Path] | None:

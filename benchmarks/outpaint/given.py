@@ -1,17 +1,21 @@
 """What is given of a canvas: a user's image, upright, masked, resized and put in its place."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image as Picture
 from torch import Tensor
 
 from benchmarks.image_file import read_image
 from benchmarks.inpainting.completion import as_known
+from benchmarks.mask_file import read_mask
 from benchmarks.outpaint.settings import OutpaintSettings
-from datamodules.manifest import decode, decode_with_alpha, scaled
+from benchmarks.pictures import LARGEST_PROFILE
+from datamodules.colour import as_srgb
+from datamodules.manifest import scaled
 from sampling.images import to_uint8
 from strategies.canvas import Known
 from strategies.latent import extended
@@ -19,7 +23,7 @@ from strategies.latent import extended
 __all__ = ["Given", "given_of"]
 
 OPAQUE = 255
-WHITE = 128  # greys of a mask from here up are white, as in diffusers
+MARKED = 0.5  # of a mask, white from 128 up, as in diffusers
 
 Pixels = UInt8[Tensor, "3 height width"]
 Kept = Bool[Tensor, "height width"]
@@ -67,21 +71,37 @@ def given_of(settings: OutpaintSettings) -> tuple[Given, dict[str, str]]:
             nothing to paint, or nothing to go by.
         OSError: If there is no such file.
     """
-    image, sha256 = read_image(settings.image, "image", decode_with_alpha)
-    given, hashes = opaque(image), {"image": sha256}
+    limit = settings.max_megapixels
+    image, sha256 = read_image(settings.image, "image", as_stored=True, max_megapixels=limit)
+    given, hashes = opaque(with_small_profile(image)), {"image": sha256}
     if settings.mask is not None:
-        mask, hashes["mask"] = read_image(settings.mask, "mask", decode)
+        mask, hashes["mask"] = read_mask(settings.mask, "mask", max_megapixels=limit)
         given = masked(given, mask)
     given = placed(resized(given, settings.scale), settings.size, settings.corner)
     refuse_nothing_to_do(given)
     return given, hashes
 
 
+def with_small_profile(picture: Picture.Image) -> Picture.Image:
+    """Returns a picture as it is, or in sRGB if its profile is larger than other programs read."""
+    if len(picture.info.get("icc_profile") or b"") <= LARGEST_PROFILE:
+        return picture
+
+    def tell(text: str) -> None:
+        warnings.warn(f"image: {text}.", stacklevel=3)
+
+    tell(
+        f"its colour profile is larger than the {LARGEST_PROFILE / 2**20:g} MiB that most programs "
+        "read in a PNG: its colours are converted to sRGB"
+    )
+    return as_srgb(picture, tell)
+
+
 def opaque(picture: Picture.Image) -> Given:
     """Returns an image of which the pixels are kept that are quite opaque."""
     pixels = as_pixels(picture)
     kept = torch.ones_like(pixels[0], dtype=torch.bool) if len(pixels) == 3 else pixels[3] == OPAQUE
-    return Given(pixels[:3], kept, profile_of(picture))
+    return Given(pixels[:3], kept, picture.info.get("icc_profile"))
 
 
 def as_pixels(picture: Picture.Image) -> UInt8[Tensor, "bands height width"]:
@@ -89,25 +109,19 @@ def as_pixels(picture: Picture.Image) -> UInt8[Tensor, "bands height width"]:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
-def profile_of(picture: Picture.Image) -> bytes | None:
-    """Returns the ICC profile; None for one of other colours than RGB, which are converted."""
-    profile = picture.info.get("icc_profile")
-    return profile if profile and profile[16:20] == b"RGB " else None
-
-
-def masked(given: Given, mask: Picture.Image) -> Given:
-    """Returns an image of which nothing is kept where the mask is white.
+def masked(given: Given, mask: Float[Tensor, "rows columns"]) -> Given:
+    """Returns an image of which nothing is kept where the mask marks.
 
     Raises:
         ValueError: If the mask has another size.
     """
-    if mask.size != (given.width, given.height):
+    high, wide = mask.shape
+    if (wide, high) != (given.width, given.height):
         raise ValueError(
             f"mask must have the size of the image, {given.width} x {given.height} px (width x "
-            f"height), got {mask.width} x {mask.height} px."
+            f"height), got {wide} x {high} px."
         )
-    white = torch.from_numpy(np.array(mask.convert("L"))) >= WHITE
-    return dataclasses.replace(given, kept=given.kept & ~white)
+    return dataclasses.replace(given, kept=given.kept & (mask < MARKED))
 
 
 def resized(given: Given, scale: float) -> Given:

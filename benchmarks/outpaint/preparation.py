@@ -139,7 +139,9 @@ def telling_for(settings: OutpaintSettings, model: Model, canvas: Canvas) -> Tel
     """Returns what the denoiser is told; where that is a seed image, by default of the image."""
     context = settings.context
     if context.shows_seeds and context.image is None:
-        context = dataclasses.replace(context, image=settings.image)
+        context = dataclasses.replace(
+            context, image=settings.image, max_megapixels=settings.max_megapixels
+        )
     return telling_of(context, model, canvas, Nothing(), first=0, count=settings.num_samples)
 
 

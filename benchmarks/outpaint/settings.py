@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.command_line import Command, described, read, with_defaults_of_pretrained
 from benchmarks.context.settings import ContextSettings
+from benchmarks.image_file import MAX_MEGAPIXELS, refuse_megapixels
 from benchmarks.runtime import DEFAULT_RUNTIME, Runtime
 from benchmarks.settings import DEFAULT_CONTEXT, DEFAULT_SOLVER
 from sampling.solvers import Solver
@@ -41,12 +42,14 @@ class OutpaintSettings:
     """An image that is continued, or of which parts are painted anew.
 
     Args:
-        image: The image, of any format and size; the first word without `=` is short for it. It is
-            turned as its camera says. Pixels that are not quite opaque are painted.
+        image: The image, of any format and size; the first word without `=`, or that is a file
+            with an ending, is short for it. It is turned as its camera says. Pixels that are not
+            quite opaque are painted.
         to: Size of the canvas, WIDTHxHEIGHT in pixels; by default that of the image, which then
             needs a mask or transparent pixels.
         at: Where the image lies on the canvas: `center`, or LEFT,TOP of its corner, in pixels.
-        mask: Image of the same size: white is painted anew, black is kept.
+        mask: Image of the same size: white is painted anew, black is kept; or strokes on a
+            transparent ground, which are painted anew.
         scale: What the image is resized by first, with Lanczos' filter.
         strategy: Name of one strategy, or the dotted path of a class of your own. By default
             `async_patch`; for pretrained models, which cannot do it, `reconstruction`. Its own
@@ -71,6 +74,8 @@ class OutpaintSettings:
         results: Folder of what has no other place.
         cache: Folder of what runs share: the batch that fits; by default `cache` in that of the
             results.
+        max_megapixels: Most pixels of the image or the mask, in millions; each takes 4 bytes of
+            memory and as many to work on.
     """
 
     image: Path | None = None
@@ -91,6 +96,7 @@ class OutpaintSettings:
     overwrite: bool = False
     results: Path = Path("results")
     cache: Path | None = None
+    max_megapixels: float = MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -105,6 +111,7 @@ class OutpaintSettings:
             )
         if not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be above 0 and finite, got {self.scale}.")
+        refuse_megapixels(self.max_megapixels)
         if self.num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {self.num_samples}.")
         if self.output is not None and self.output.suffix.lower() != ".png":
@@ -172,6 +179,8 @@ def read_command(arguments: list[str]) -> Command:
 def named(arguments: list[str], name: str) -> list[str]:
     """Returns the words with `name=` before the first that is neither a setting nor its value.
 
+    A word with `=` that is a file with an ending, `photo=1.png`, is no setting.
+
     >>> named(["--to", "64x32", "photo.jpg", "seed=3"], "image")
     ['--to=64x32', 'image=photo.jpg', 'seed=3']
     """
@@ -180,9 +189,15 @@ def named(arguments: list[str], name: str) -> list[str]:
     for word in arguments:
         if words and words[-1].startswith("--") and not re.search("=|^--help$", words[-1]):
             words[-1] += f"={word}"
-        elif unnamed and not SETTING.match(word):
+        elif unnamed and (not SETTING.match(word) or is_file(word)):
             words.append(f"{unnamed}={word}")
             unnamed = ""
         else:
             words.append(word)
     return words
+
+
+def is_file(word: str) -> bool:
+    """Whether a word is the name of a file with an ending of letters."""
+    path = Path(word)
+    return path.suffix[1:].isalpha() and path.is_file()

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from benchmarks.records import Results, Row
 from benchmarks.report.columns import PATCHES, row_title
+from datamodules.image_file import opened
 
 __all__ = ["LARGEST", "Gallery", "Group", "Strip", "gallery"]
 
@@ -112,7 +113,7 @@ def _picture(path: Path) -> bytes | None:
         return None
     content = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with opened(content) as image:
             image.load()
             return content if image.format == "PNG" else _as_png(image)
     except (UnidentifiedImageError, OSError, SyntaxError):
@@ -126,7 +127,7 @@ def _as_png(image: Image.Image) -> bytes:
 
 
 def _strip(results: Results, row: Row, sample: int, content: bytes) -> Strip:
-    with Image.open(io.BytesIO(content)) as image:
+    with opened(content) as image:
         width, height = image.size
     canvas = results.settings.get("canvas") or {}
     made = row.parallel is not None  # real crops and plain patches have ends, whatever is asked for

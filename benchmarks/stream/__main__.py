@@ -4,8 +4,8 @@ import dataclasses
 import shlex
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 
@@ -17,7 +17,7 @@ from benchmarks.environment import (
     resolve_device,
     sha256_of_sources,
 )
-from benchmarks.pictures import read_picture
+from benchmarks.image_file import read_image
 from benchmarks.progress import progress_bars
 from benchmarks.stream.folder import ENDS, LOG, PLOT, TILES, StripFolder
 from benchmarks.stream.growth import Growth
@@ -78,7 +78,7 @@ class Run:
             )
         conveyor = conveyor_of(settings, denoiser)
         noise = CanvasNoise(settings.seed, [0], device=device)
-        known = None if settings.known is None else known_strip(settings.known)
+        known = None if settings.known is None else known_strip(settings)
         fresh = fresh_record(command, arguments, conveyor, denoiser, device)
         state = conveyor.begin(denoiser, noise, known=known)
         folder = StripFolder.opened(settings.folder, fresh)
@@ -173,14 +173,16 @@ def conveyor_of(settings: StreamSettings, denoiser: PatchDenoiser) -> Conveyor:
     )
 
 
-def known_strip(path: Path) -> Image:
-    """Reads an image, in [-1, 1].
+def known_strip(settings: StreamSettings) -> Image:
+    """Reads the image to go on from, in [-1, 1].
 
     Raises:
         ValueError: If it is none.
         OSError: If there is no such file.
     """
-    return read_picture(path)[None].float() / 127.5 - 1
+    picture, _ = read_image(settings.known, "known", max_megapixels=settings.max_megapixels)
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    return pixels[None].float() / 127.5 - 1
 
 
 def fresh_record(

@@ -13,7 +13,10 @@ __all__ = ["Log", "Measurement", "Record"]
 
 # What changes how the work is done, not what comes out. A device is known by its name, weights and
 # the image to go on from by their content.
-HOW = ("columns", "measure", "save_seconds", "folder", "device", "denoiser", "known", "config")
+HOW = (
+    *("columns", "measure", "save_seconds", "folder", "device"),
+    *("denoiser", "known", "config", "max_megapixels"),
+)
 # Of the environment, what pixels depend on.
 WHERE = ("device", "versions", "sources")
 

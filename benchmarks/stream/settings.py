@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.command_line import described, read_settings
 from benchmarks.environment import Precision
+from benchmarks.image_file import MAX_MEGAPIXELS, refuse_megapixels
 from benchmarks.settings import DEFAULT_SOLVER
 from sampling.solvers import Solver
 
@@ -37,6 +38,8 @@ class StreamSettings:
         precision: What the network computes in: fp32, bf16 or fp16.
         compile: Whether torch.compile compiles the network; slow to start, then faster on a GPU.
         folder: Where the strip grows. One that is there already is gone on with.
+        max_megapixels: Most pixels of the image to go on from, in millions; each takes 4 bytes of
+            memory and as many to work on.
     """
 
     denoiser: Path = Path("checkpoints/landscapes_controlled.safetensors")
@@ -56,12 +59,14 @@ class StreamSettings:
     precision: Precision = "fp32"
     compile: bool = False
     folder: Path = Path("results/stream")
+    max_megapixels: float = MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
         for name in ("columns", "height", "window", "tile", "measure"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
+        refuse_megapixels(self.max_megapixels)
         if not self.save_seconds >= 0:
             raise ValueError(f"save_seconds must be at least 0, got {self.save_seconds}.")
 

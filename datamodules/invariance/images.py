@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
+from datamodules.image_file import decode
 from datamodules.lsun_tower import Part, TowerDatabase
-from datamodules.manifest import content_hash, decode, image_paths
+from datamodules.manifest import content_hash, image_paths
 
 __all__ = ["Facts", "Folder", "Source", "Towers", "looked_at"]
 

@@ -3,14 +3,18 @@
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 from diffusers.utils import logging
-from huggingface_hub import HfApi, constants
+from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
+
+from denoisers.foreign import what_it_is
+from denoisers.pretrained.variants import files_here, files_on_hub, lone_variants
 
 try:
     import transformers
@@ -26,7 +30,7 @@ UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 # when it was saved is not enough.
 OF_SD3 = ("text_encoder_3", "tokenizer_3")
 
-PATIENCE = 10  # seconds until the hub must have answered
+PATIENCE = 10.0  # seconds until the hub must have answered
 
 # Of the words that a text encoder knows: a tokenizer has them all, up to some that are left over,
 # and one whose files are missing has hardly any.
@@ -36,8 +40,10 @@ MOST_WORDS = 0.9
 def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
     """Returns a pipeline, on the CPU.
 
-    A model in the cache needs no connection and stays what it was. A folder or model that holds a
-    UNet2DModel and the configuration of its scheduler, and no pipeline, becomes a DDPMPipeline.
+    A model in the cache needs no connection and stays what it was. Where a part of it has weights
+    in a variant alone (`model.fp16.safetensors`), that is what is loaded. A folder or model that
+    holds a UNet2DModel and the configuration of its scheduler, and no pipeline, becomes a
+    DDPMPipeline.
 
     Args:
         name: A folder as `save_pretrained` writes it, or a name on the hub, `owner/model`, after
@@ -49,6 +55,9 @@ def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> Diffusion
         OSError: If there is no such folder, and the model is neither in the cache nor to be
             downloaded.
     """
+    if Path(name).is_file():
+        said = what_it_is(Path(name)) or "is a file: give the folder of a pipeline of diffusers"
+        raise ValueError(f"a pretrained model must be a folder or owner/model, but {name} {said}.")
     if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".")):
         raise ValueError(
             f"a pretrained model must be a folder or owner/model, got {name}: no folder."
@@ -59,7 +68,9 @@ def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> Diffusion
     where: dict[str, Any] = {"revision": revision}
     with quiet():
         try:
-            return _load(path, dtype, **where, local_files_only=True)
+            return _load_in_any_variant(
+                path, dtype, lambda: files_here(path, revision), **where, local_files_only=True
+            )
         except Exception as error:  # safetensors and tokenizers raise plain Exceptions
             if Path(path).is_dir():
                 raise ValueError(
@@ -68,8 +79,8 @@ def load_pipeline(name: str, *, dtype: torch.dtype = torch.float32) -> Diffusion
                 ) from error
         try:
             # Asks once, where a download would ask again and again before it gives up.
-            HfApi().model_info(path, revision=revision, timeout=PATIENCE)
-            return _load(path, dtype, **where)
+            files = files_on_hub(path, revision, patience=PATIENCE)
+            return _load_in_any_variant(path, dtype, lambda: files, **where)
         except Exception as error:
             raise OSError(absent(path, revision, reason(error))) from error
 
@@ -84,28 +95,49 @@ def absent(name: str, revision: str | None, why: str) -> str:
     )
 
 
-def _load(name: str, dtype: torch.dtype, **where: Any) -> DiffusionPipeline:
+def _load_in_any_variant(
+    name: str, dtype: torch.dtype, files: Callable[[], list[str]], **where: Any
+) -> DiffusionPipeline:
+    """Loads a pipeline; where weights are there in a variant alone, in that."""
+    try:
+        return _load(name, dtype, **where)
+    except Exception:  # safetensors and tokenizers raise plain Exceptions
+        alone: list[str] = []
+        with contextlib.suppress(OSError):  # neither a folder nor in the cache
+            alone = lone_variants(files())
+        if not alone:
+            raise
+    return _first_that_loads(
+        *(partial(_load, name, dtype, variant, **where) for variant in alone), failing=Exception
+    )
+
+
+def _load(
+    name: str, dtype: torch.dtype, variant: str | None = None, **where: Any
+) -> DiffusionPipeline:
     try:
         parts = DiffusionPipeline.load_config(name, **where)
     except OSError as error:
         # Where there is no connection, to ask for other files is to wait for nothing once more.
         if "local_files_only" in where or not unreached(error):
             with contextlib.suppress(OSError):
-                return _bare(name, dtype, **where)
+                return _bare(name, dtype, variant, **where)
         raise
     left_out = [part for part in UNUSED if part in parts]
     if "StableDiffusion3" in parts["_class_name"]:
         left_out += [part for part in OF_SD3 if parts.get(part, [None])[0] is None]
     nothing = dict.fromkeys(left_out)
-    pipeline = DiffusionPipeline.from_pretrained(name, dtype=dtype, **nothing, **where)
+    pipeline = DiffusionPipeline.from_pretrained(
+        name, dtype=dtype, variant=variant, **nothing, **where
+    )
     # Parts that have a default are loaded whatever is asked for.
     pipeline.register_modules(**nothing)
     refuse_wordless(pipeline)
     return pipeline
 
 
-def _bare(name: str, dtype: torch.dtype, **where: Any) -> DDPMPipeline:
-    network = UNet2DModel.from_pretrained(name, dtype=dtype, **where)
+def _bare(name: str, dtype: torch.dtype, variant: str | None, **where: Any) -> DDPMPipeline:
+    network = UNet2DModel.from_pretrained(name, dtype=dtype, variant=variant, **where)
     scheduler = _first_that_loads(
         lambda: DDPMScheduler.from_pretrained(name, **where),
         lambda: DDPMScheduler.from_pretrained(name, subfolder="scheduler", **where),
@@ -113,10 +145,10 @@ def _bare(name: str, dtype: torch.dtype, **where: Any) -> DDPMPipeline:
     return DDPMPipeline(network, scheduler)
 
 
-def _first_that_loads(*ways: Callable[[], Any]) -> Any:
+def _first_that_loads(*ways: Callable[[], Any], failing: type[Exception] = OSError) -> Any:
     *others, last = ways
     for way in others:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(failing):
             return way()
     return last()
 
