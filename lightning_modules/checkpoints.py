@@ -51,6 +51,13 @@ class Checkpoints(ModelCheckpoint):
         self._keep(trainer)
 
     @override
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves nothing: all is saved, and by now the average stands where the weights were.
+
+        Lightning would save here what was not saved before, trial runs (`fast_dev_run`) included.
+        """
+
+    @override
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:

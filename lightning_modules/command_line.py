@@ -10,7 +10,13 @@ import threading
 from types import FrameType
 from typing import Any
 
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+import lightning as L
+from lightning.pytorch.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+)
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from typing_extensions import override
 
@@ -18,6 +24,7 @@ from datamodules.patches import PatchData
 from lightning_modules.checkpoint_file import read_checkpoint
 from lightning_modules.denoising import DenoiserTraining
 from lightning_modules.errors import TrainingError
+from lightning_modules.quiet import quieten
 from lightning_modules.resuming import checkpoint_of, refuse_occupied_folders, refuse_other_model
 
 __all__ = ["TrainingCLI", "main"]
@@ -61,6 +68,7 @@ def main(args: list[str] | None = None, *, run: bool = True) -> LightningCLI:
         SystemExit: With status 2 if the training cannot begin or go on, 130 if it was stopped by
             Ctrl-C, 143 if by SIGTERM; what was trained is saved first.
     """
+    quieten()
     interrupt = Interrupt()
     # Handlers belong to the main thread.
     handled = run and threading.current_thread() is threading.main_thread()
@@ -74,6 +82,8 @@ def main(args: list[str] | None = None, *, run: bool = True) -> LightningCLI:
             trainer_defaults={"use_distributed_sampler": False},
             args=args,
             run=run,
+            save_config_callback=ConfigOfTraining,
+            save_config_kwargs={"overwrite": True},
         )
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -84,6 +94,18 @@ def main(args: list[str] | None = None, *, run: bool = True) -> LightningCLI:
     finally:
         if handled:
             signal.signal(signal.SIGINT, before)
+
+
+class ConfigOfTraining(SaveConfigCallback):
+    """Keeps the configuration of a training beside what it logs; measuring it leaves that alone.
+
+    Without a logger both would write to one folder, and Lightning refuses the second.
+    """
+
+    @override
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
 
 
 class Interrupt:

@@ -143,8 +143,8 @@ class DenoiserTraining(L.LightningModule):
             )
         if stage == "fit" and self.trainer.precision == "16-true":
             raise TrainingError(
-                "trainer.precision must be another than 16-true, in which gradients and the "
-                "optimizer's moments leave the range: 16-mixed scales them, bf16-true has the range."
+                "trainer.precision must be another than 16-true, in which gradients and moments "
+                "leave the range: 16-mixed scales them, bf16-true has the range."
             )
         if self.context is None and self.denoiser.takes and stage != "predict":
             raise TrainingError(
