@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.environment import autocast_dtype
 from benchmarks.runtime import Runtime
-from denoisers.checkpoint import describe_checkpoint, load_denoiser
+from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
 from denoisers.contract import PatchDenoiser
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -44,11 +44,13 @@ class Model:
         denoiser: Denoises patches, of images or of latents.
         description: What a result must quote to say which one it is.
         pretrained: The pretrained model whose denoiser it is; None for a checkpoint of our own.
+        trained_on: Names of the images it was shown in training, as far as that is known.
     """
 
     denoiser: PatchDenoiser
     description: dict[str, Any]
     pretrained: Any = None
+    trained_on: frozenset[str] = frozenset()
 
     @property
     def scale(self) -> int:
@@ -143,7 +145,8 @@ def load_model(
                     f"runtime.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
                     f"denoiser={name}."
                 )
-        return Model(load_denoiser(name), describe_checkpoint(name))
+        shown = images_trained_on(name)
+        return Model(load_denoiser(name), describe_checkpoint(name), trained_on=shown)
     # Here, since it imports diffusers and transformers: seconds that others need not wait.
     from denoisers.pretrained.model import load_pretrained
 

@@ -6,7 +6,7 @@ import re
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from rich.console import Console
@@ -24,6 +24,7 @@ from benchmarks.environment import (
     sha256_of_sources,
 )
 from benchmarks.folder import RunFolder
+from benchmarks.held_out import hold_out
 from benchmarks.latency.records import RECORD as LATENCY_RECORD
 from benchmarks.loggers import Loggers, build_loggers, refuse_missing
 from benchmarks.metrics.clip import ClipImages
@@ -151,6 +152,8 @@ def asked_for(plan: Plan) -> Asked:
         raise ValueError(
             f"canvases are RGB: the denoiser must make 3 channels, got {model.channels}."
         )
+    if settings.real is not None:
+        hold_out(settings.real, model.description, model.trained_on)
     canvas = model.canvas(settings.canvas)
     telling = telling_of(
         settings.context,
@@ -209,7 +212,6 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     if settings.real is not None:
         side = min(canvas.height, canvas.width)
         settings.real.crop("test", 0, side, side)
-        refuse_other_split(model.description, settings.real.description)
     if settings.latency is not None and not (settings.latency / LATENCY_RECORD).is_file():
         raise FileNotFoundError(
             f"latency must be the folder of a run of benchmarks.latency, with a "
@@ -319,26 +321,6 @@ def memory_of(model: Model, settings: Working, device: torch.device) -> Memory:
     weights = model.description["weights_sha256"][:16]
     key = f"{device_name(device)}; weights {weights}; {settings.runtime.precision}"
     return Memory(settings.cache_folder / "window_batch.json", key)
-
-
-def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None:
-    """Checks that images the denoiser was trained on are cut and split as they were in training.
-
-    Otherwise they would be compared at another scale, or with images that training has seen.
-
-    Raises:
-        ValueError: If the content is the same and anything else differs.
-    """
-    trained = (checkpoint["provenance"] or {}).get("data") or {}
-    if "content" not in data or trained.get("content") != data["content"]:
-        return
-    for name, value in trained.items():
-        if name != "root" and data.get(name) != value:
-            raise ValueError(
-                f"the denoiser was trained on these very images with {name}={value}, but they are "
-                f"compared with {name}={data.get(name)}: the reference would be images at another "
-                f"scale or that training has seen; give data the settings of the training."
-            )
 
 
 def tuned(model: Model, settings: Working, device: torch.device) -> PatchDenoiser:

@@ -6,19 +6,21 @@ from typing import Any
 
 from typing_extensions import override
 
+from datamodules.folder import list_images
+from datamodules.image_file import MAX_MEGAPIXELS
 from datamodules.invariance.scores import Scored, Scores, read_scores
 from datamodules.manifest import (
     Manifest,
     Photo,
     Skipped,
-    ToShorterSide,
+    by_bytes,
     content_hash,
-    image_paths,
     refuse_empty_splits,
     scan,
-    split_by_file,
 )
-from datamodules.photos import PhotoCrops, check_shares
+from datamodules.photos import ChangedError, PhotoCrops
+from datamodules.resize import ToShorterSide
+from datamodules.split import check_shares, split_by_content
 
 __all__ = ["Lhq"]
 
@@ -32,18 +34,19 @@ class Lhq(PhotoCrops):
     the photographs; only LHQ has the long ones that long reference crops need.
 
     With `kept`, only images that the filter keeps are used, and what the manifest says of the files
-    is relied on: a start looks up their sizes instead of decoding them, and each file is checked
-    against its hash when it is read. Without it every file is decoded once at the start, minutes
-    for LHQ256 and hours for LHQ. Which image is held out depends neither on `side` nor on `kept`.
+    is relied on: a start looks up how long they are, and each file is checked against its hash when
+    it is read. Without it every file is hashed at the first start, as fast as the disk gives them.
+    Which image is held out depends neither on `side` nor on `kept`.
 
     Args:
         root: Folder of the images, searched with all its subfolders.
         side: Shorter side of every image, in pixels; smaller images are skipped.
         kept: Manifest of `python -m datamodules.invariance`, made from this folder.
-        holdout: Share of the files kept for `test`, in (0, 1); at least one file.
-        val_share: Share of the files kept for `val`, in (0, 1); at least one file.
+        holdout: Share of the images kept for `test`, on average, in (0, 1); at least one.
+        val_share: Share of the images kept for `val`, on average, in (0, 1); at least one.
         flip: Whether a random half of the training crops is mirrored left to right.
         cache_mib: Memory for decoded images, in MiB, for each worker; at least 0.
+        max_megapixels: Larger images are skipped: decoded they take 8 bytes a pixel, work included.
         patch_size: Side of a training patch, in pixels.
         batch_size: Patches a batch, on each device.
         patches_per_epoch: Training patches after which an epoch is said to be over.
@@ -61,6 +64,7 @@ class Lhq(PhotoCrops):
         val_share: float = 0.01,
         flip: bool = True,
         cache_mib: int = 512,
+        max_megapixels: float = MAX_MEGAPIXELS,
         patch_size: int = 256,
         batch_size: int = 32,
         patches_per_epoch: int = 32_000,
@@ -72,6 +76,7 @@ class Lhq(PhotoCrops):
             root,
             flip,
             cache_mib,
+            max_megapixels,
             patch_size,
             batch_size,
             patches_per_epoch,
@@ -95,6 +100,8 @@ class Lhq(PhotoCrops):
                     holdout=holdout,
                     val_share=val_share,
                     seed=seed,
+                    max_megapixels=max_megapixels,
+                    named_by=by_bytes,
                 )
             )
         else:
@@ -108,8 +115,8 @@ class Lhq(PhotoCrops):
     def _from_scores(self, scores: Scores, holdout: float, val_share: float) -> Manifest:
         """What `scan` would find, if only the images that the filter keeps were there."""
         self._refuse_other_files(scores)
-        splits = split_by_file(
-            [image.path for image in scores.images],
+        splits = split_by_content(
+            (image.sha256 for image in scores.images),
             holdout=holdout,
             val_share=val_share,
             seed=self.seed,
@@ -126,7 +133,8 @@ class Lhq(PhotoCrops):
                 reason = f"{height}x{width} px (height x width), less than {resize}"
                 skipped.append(Skipped(image.path, "too small", reason, image.sha256))
             else:
-                photos.append(Photo(image.path, height, width, splits[image.path], image.sha256))
+                split = splits[image.sha256]
+                photos.append(Photo(image.path, height, width, split, image.sha256, image.sha256))
         manifest = Manifest(
             root=self.root.resolve().name,
             resize=resize,
@@ -134,13 +142,16 @@ class Lhq(PhotoCrops):
             content=content_hash((photo.path, photo.sha256) for photo in photos),
             photos=tuple(photos),
             skipped=tuple(skipped),
+            unused=self._unused,
         )
         refuse_empty_splits(manifest)
         return manifest
 
     def _refuse_other_files(self, scores: Scores) -> None:
         """Refuses a manifest that speaks of other files than those in the folder."""
-        present = set(image_paths(self.root))
+        listing = list_images(self.root)
+        self._unused = listing.unused
+        present = set(listing.images)
         known = {image.path for image in scores.images} | set(scores.skipped)
         if present != known:
             raise ValueError(
@@ -162,7 +173,7 @@ class Lhq(PhotoCrops):
     def _read(self, photo: Photo) -> bytes:
         data = super()._read(photo)
         if hashlib.sha256(data).hexdigest() != photo.sha256:
-            raise ValueError(
+            raise ChangedError(
                 f"{photo.path} changed after it was listed; start again, and where kept= is given, "
                 "run the filter anew."
             )

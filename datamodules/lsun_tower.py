@@ -15,9 +15,10 @@ from typing_extensions import override
 
 from datamodules.image_file import decode
 from datamodules.invariance.scores import Scores, read_scores
-from datamodules.manifest import ToShorterSide, hashed, split_by_file
 from datamodules.patches import Crop, PatchData, Split
-from datamodules.photos import as_crop, check_shares, cut, resized
+from datamodules.photos import as_crop, cut, resized
+from datamodules.resize import ToShorterSide
+from datamodules.split import check_shares, hashed, split_by_content
 
 __all__ = ["LsunTower"]
 
@@ -150,7 +151,7 @@ class LsunTower(PatchData):
     ) -> dict[Split, list[int]]:
         """Places of the images of each split; which image is held out does not depend on `kept`."""
         keys = self.database.keys
-        splits = split_by_file(keys, holdout=holdout, val_share=val_share, seed=self.seed)
+        splits = split_by_content(keys, holdout=holdout, val_share=val_share, seed=self.seed)
         used = set(keys) if scores is None else self._kept_keys(scores)
         places: dict[Split, list[int]] = {split: [] for split in get_args(Split)}
         for place, key in enumerate(keys):

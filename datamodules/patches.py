@@ -3,7 +3,7 @@
 import abc
 import copy
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,6 +91,22 @@ class PatchData(L.LightningDataModule, abc.ABC):
     def description(self) -> dict[str, Any]:
         """What a result must quote to say which data it was measured on."""
         return {"class": type(self).__name__, "seed": self.seed}
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Contents of the images that training and validation show, 16 hexadecimal digits each.
+
+        Empty for data that is made, whose splits never share an image.
+        """
+        return frozenset()
+
+    def leave_out(self, contents: Collection[str]) -> int:
+        """Takes images of these contents, as in `trained_on`, out of test; returns how many.
+
+        Raises:
+            ValueError: If none would be left.
+        """
+        return 0
 
     def write_manifest(self, path: Path) -> None:
         """Writes which images there are, as JSON; here there is no more to say than in general."""

@@ -1,12 +1,13 @@
 """Random crops of the photographs in a folder."""
 
 import json
+import logging
 import math
 from collections import OrderedDict
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import torch
@@ -15,11 +16,20 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from datamodules.image_file import decode
-from datamodules.manifest import ByFactor, Manifest, Photo, hashed, scan
+from datamodules.image_file import MAX_MEGAPIXELS, decode_resized
+from datamodules.manifest import Manifest, Photo, refuse_empty_splits, scan
 from datamodules.patches import Crop, PatchData, Split
+from datamodules.resize import ByFactor
+from datamodules.split import check_shares, hashed
 
-__all__ = ["Photos"]
+__all__ = ["ChangedError", "PhotoCrops", "Photos", "as_crop", "cut", "resized"]
+
+NAME = 16  # hexadecimal digits that name a content among those a denoiser was trained on
+LOG = logging.getLogger(__name__)
+
+
+class ChangedError(ValueError):
+    """A file that is another one than the manifest lists."""
 
 
 class PhotoCrops(PatchData):
@@ -34,6 +44,7 @@ class PhotoCrops(PatchData):
         root: str | Path,
         flip: bool,
         cache_mib: int,
+        max_megapixels: float,
         patch_size: int,
         batch_size: int,
         patches_per_epoch: int,
@@ -44,9 +55,13 @@ class PhotoCrops(PatchData):
         super().__init__(patch_size, batch_size, patches_per_epoch, val_patches, num_workers, seed)
         if cache_mib < 0:
             raise ValueError(f"cache_mib must be at least 0, got {cache_mib}.")
+        if not max_megapixels > 0:
+            raise ValueError(f"max_megapixels must be above 0, got {max_megapixels}.")
         self.root = Path(root).expanduser()
         self.flip = flip
         self.cache_mib = cache_mib
+        self.max_megapixels = max_megapixels
+        self._broken: set[str] = set()
         self._cache = _ImageCache(cache_mib * 2**20)
         self._usable: dict[tuple[Split, int, int], list[Photo]] = {}
         self._rounds: dict[tuple[Split, int, int], tuple[int, list[Photo]]] = {}
@@ -59,6 +74,26 @@ class PhotoCrops(PatchData):
     def manifest(self) -> Manifest:
         """Which files there are, how large, in which split, and which were skipped."""
         return self._manifest
+
+    @property
+    @override
+    def trained_on(self) -> frozenset[str]:
+        shown = (photo for photo in self.manifest.photos if photo.split != "test")
+        return frozenset(photo.content[:NAME] for photo in shown)
+
+    @override
+    def leave_out(self, contents: Collection[str]) -> int:
+        named = {
+            photo.content for photo in self.manifest.photos if photo.content[:NAME] in contents
+        }
+        smaller = self.manifest.without(named)
+        left_out = len(self.manifest.photos) - len(smaller.photos)
+        if left_out:
+            refuse_empty_splits(smaller)
+            self._list(smaller)
+            self._usable.clear()
+            self._rounds.clear()
+        return left_out
 
     @override
     def write_manifest(self, path: Path) -> None:
@@ -77,15 +112,22 @@ class PhotoCrops(PatchData):
 
     @override
     def crop(self, split: Split, index: int, height: int, width: int) -> Crop:
-        photo = self._photo(split, index, height, width)
         bits = hashed("crop", self.seed, split, index, height, width)
         mirror = self.flip and split == "train"
-        return cut(self._pixels(photo), bits, height, width, mirror=mirror)
+        for photo in self._photos(split, index, height, width):
+            pixels = self._pixels(photo)
+            if pixels is not None:
+                return cut(pixels, bits, height, width, mirror=mirror)
+        raise ValueError(
+            f"none of the {split} images large enough for {height}x{width} px (height x width) can "
+            f"be decoded: repair or remove {', '.join(sorted(self._broken)[:3])}."
+        )
 
-    def _photo(self, split: Split, index: int, height: int, width: int) -> Photo:
-        """Image of crop `index`: place `index % n` of round `index // n` through all n images.
+    def _photos(self, split: Split, index: int, height: int, width: int) -> Iterator[Photo]:
+        """Image of crop `index`, and those in whose place it would be, were that one damaged.
 
-        The order of the last round is remembered, since indices mostly ascend.
+        It is at place `index % n` of round `index // n` through all n images. The order of the last
+        round is remembered, since indices mostly ascend.
         """
         size = (split, height, width)
         if size not in self._usable:
@@ -97,7 +139,9 @@ class PhotoCrops(PatchData):
                 key=lambda photo: hashed("round", self.seed, split, number, photo.path),
             )
             self._rounds[size] = (number, order)
-        return self._rounds[size][1][place]
+        order = self._rounds[size][1]
+        yield from order[place:]
+        yield from order[:place]
 
     def _large_enough(self, split: Split, height: int, width: int) -> list[Photo]:
         photos = [photo for photo in self.manifest.photos if photo.split == split]
@@ -114,13 +158,30 @@ class PhotoCrops(PatchData):
             f"at {resize}; ask for a smaller canvas, or set {resize.larger(growth)}."
         )
 
-    def _pixels(self, photo: Photo) -> Crop:
+    def _pixels(self, photo: Photo) -> Crop | None:
+        """Returns an image; None if it cannot be decoded, which is said once."""
         pixels = self._cache.get(photo.path)
-        if pixels is None:
-            image = decode(self._read(photo))
-            pixels = as_crop(resized(image, photo.height, photo.width))
+        if pixels is None and photo.path not in self._broken:
+            try:
+                pixels = self._decoded(photo)
+            except ChangedError:
+                raise
+            except Exception as error:  # decoders raise anything at all on damaged files
+                self._broken.add(photo.path)
+                LOG.warning(f"{photo.path} cannot be decoded ({error}): others take its turns.")
+                return None
             self._cache.put(photo.path, pixels)
         return pixels
+
+    def _decoded(self, photo: Photo) -> Crop:
+        image = decode_resized(
+            self._read(photo),
+            photo.height,
+            photo.width,
+            max_megapixels=self.max_megapixels,
+            tell=lambda text: None,  # said when the folder was listed
+        )
+        return as_crop(image)
 
     def _read(self, photo: Photo) -> bytes:
         return (self.root / photo.path).read_bytes()
@@ -129,17 +190,19 @@ class PhotoCrops(PatchData):
 class Photos(PhotoCrops):
     """Any folder of images, with its subfolders.
 
-    Every file is decoded once at the start; damaged and too small ones are skipped with a warning.
-    Whole files go to `train`, `val` or `test`, by their path below `root` and `seed`. Successive
+    At the start every file is hashed and its size looked up; damaged and too small ones are skipped
+    with a word. Whole images go to `train`, `val` or `test`, by their content and `seed`, so that
+    copies stay together and an image stays where it is, whatever else comes and goes. Successive
     crops of a split visit every image that is large enough once, in random order, then again.
 
     Args:
         root: Folder of the images, searched with all its subfolders.
         scale: Factor on both sides of every image before crops are taken, above 0.
-        holdout: Share of the files kept for `test`, in (0, 1); at least one file.
-        val_share: Share of the files kept for `val`, in (0, 1); at least one file.
+        holdout: Share of the images kept for `test`, on average, in (0, 1); at least one.
+        val_share: Share of the images kept for `val`, on average, in (0, 1); at least one.
         flip: Whether a random half of the training crops is mirrored left to right.
         cache_mib: Memory for decoded images, in MiB, for each worker; at least 0.
+        max_megapixels: Larger images are skipped: decoded they take 8 bytes a pixel, work included.
         patch_size: Side of a training patch, in pixels.
         batch_size: Patches a batch, on each device.
         patches_per_epoch: Training patches after which an epoch is said to be over.
@@ -156,6 +219,7 @@ class Photos(PhotoCrops):
         val_share: float = 0.05,
         flip: bool = True,
         cache_mib: int = 512,
+        max_megapixels: float = MAX_MEGAPIXELS,
         patch_size: int = 32,
         batch_size: int = 64,
         patches_per_epoch: int = 32_000,
@@ -167,6 +231,7 @@ class Photos(PhotoCrops):
             root,
             flip,
             cache_mib,
+            max_megapixels,
             patch_size,
             batch_size,
             patches_per_epoch,
@@ -186,6 +251,7 @@ class Photos(PhotoCrops):
                 holdout=holdout,
                 val_share=val_share,
                 seed=seed,
+                max_megapixels=max_megapixels,
             )
         )
         self._warn_if_cache_is_small()
@@ -195,25 +261,11 @@ class Photos(PhotoCrops):
         photos = [photo for photo in self.manifest.photos if photo.split == "train"]
         needed = math.ceil(sum(3 * photo.height * photo.width for photo in photos) / 2**20)
         if needed > self.cache_mib:
-            warn(
+            LOG.warning(
                 f"the {len(photos)} training images take {needed} MiB at scale={self.scale:g}, but "
                 f"cache_mib={self.cache_mib}: most crops will decode a file again, which is slow; "
-                f"set cache_mib={needed} or lower scale.",
-                stacklevel=3,
+                f"set cache_mib={needed} or lower scale."
             )
-
-
-def check_shares(holdout: float, val_share: float) -> None:
-    """Refuses shares of the files that leave a split empty.
-
-    Raises:
-        ValueError: If a share is not above 0, or both together are not below 1.
-    """
-    if not (holdout > 0 and val_share > 0 and holdout + val_share < 1):
-        raise ValueError(
-            "holdout and val_share must be above 0 and leave something to train on, "
-            f"got {holdout} and {val_share}."
-        )
 
 
 def resized(image: Image.Image, height: int, width: int) -> Image.Image:

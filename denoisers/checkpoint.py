@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from denoisers.precond import EDMPrecond
 __all__ = [
     "CheckpointError",
     "describe_checkpoint",
+    "images_trained_on",
     "load_denoiser",
     "save_denoiser",
     "sha256_of",
@@ -84,6 +86,7 @@ def save_denoiser(
     path: str | Path,
     *,
     provenance: dict[str, Any],
+    trained_on: Collection[str] = (),
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Writes `path` (.safetensors) and its `.json`.
@@ -92,6 +95,7 @@ def save_denoiser(
         denoiser: A denoiser whose network has a `config` of constructor arguments.
         path: Where the weights go; the folder is made.
         provenance: Where the weights come from: command, data, steps, losses.
+        trained_on: Names of the images that it was shown, by their contents.
         dtype: Type of the stored weights; float16 halves the file. Buffers keep their own.
     """
     path = _checked_suffix(path)
@@ -119,6 +123,7 @@ def save_denoiser(
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "weights_sha256": sha256_of(path),
         "provenance": provenance,
+        "trained_on": " ".join(sorted(trained_on)),
     }
     path.with_suffix(".json").write_text(json.dumps(beside, indent=2) + "\n")
 
@@ -225,6 +230,15 @@ def describe_checkpoint(path: str | Path) -> dict[str, Any]:
     return {"file": path.name, "weights_sha256": sha256_of(path)} | {
         name: beside.get(name) for name in ("denoiser", "parameters", "provenance")
     }
+
+
+def images_trained_on(path: str | Path) -> frozenset[str]:
+    """Returns the names, by content, of the images that a denoiser was shown in training.
+
+    Empty for one that was trained on data that is made, or exported before they were kept.
+    """
+    beside = json.loads(Path(path).with_suffix(".json").read_text())
+    return frozenset(beside.get("trained_on", "").split())
 
 
 def sha256_of(path: str | Path) -> str:

@@ -6,6 +6,7 @@ References:
 """
 
 import functools
+import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from typing_extensions import override
 
-from denoisers.checkpoint import start_from
+from denoisers.checkpoint import images_trained_on, start_from
 from denoisers.conditions import Conditions
 from denoisers.contract import Image, Mask, Sigma
 from denoisers.precond import EDMPrecond
@@ -40,6 +41,7 @@ from sampling.solvers import Heun, Solver
 
 __all__ = ["DenoiserTraining", "mean_of_noisy"]
 
+LOG = logging.getLogger(__name__)
 MEASURING = ["likelihood", "initial_weights", "val_sigmas", "predict_solver", "context"]
 
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
@@ -114,8 +116,11 @@ class DenoiserTraining(L.LightningModule):
             features = getattr(network, "token_features", 0)
             context.refuse_misfits(self.denoiser.takes, features, patch_size)
             self.denoiser.told_by = context.description
+        # Names of the images that the weights were shown before this run.
+        self.trained_before: frozenset[str] = frozenset()
         if initial_weights is not None:
             start_from(self.denoiser, initial_weights)
+            self.trained_before = images_trained_on(initial_weights)
         self.noise_levels = noise_levels
         self.variance_weight = variance_weight
         self.half_share = half_share
@@ -154,6 +159,20 @@ class DenoiserTraining(L.LightningModule):
             raise TrainingError("model.context cuts windows from views: give it a datamodule.")
         if self.context is not None:
             data.serve(*self.context.view, distinct=self.context.views)
+        if stage == "test":
+            self._hold_out()
+
+    def _hold_out(self) -> None:
+        """Takes images that the weights were shown out of what is tested."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None or not self.trained_before:
+            return
+        try:
+            left_out = data.leave_out(self.trained_before)
+        except ValueError as error:
+            raise TrainingError(f"every test image was trained on ({error})") from error
+        if left_out:
+            LOG.warning(f"{left_out} test images were trained on and are left out.")
 
     @override
     def on_fit_start(self) -> None:
@@ -163,6 +182,8 @@ class DenoiserTraining(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["provenance"] = provenance(self.trainer, self.stopwatch, self.losses_step)
         checkpoint["told_by"] = self.denoiser.told_by
+        shown = getattr(getattr(self.trainer, "datamodule", None), "trained_on", frozenset())
+        checkpoint["trained_on"] = sorted(self.trained_before | shown)
         if self.context is not None:
             checkpoint["progress"] = self._progress
 
@@ -173,6 +194,9 @@ class DenoiserTraining(L.LightningModule):
         if updates_of(checkpoint) == 0:
             # An average that never began is the untrained network (Lightning's own averaging).
             checkpoint["state_dict"] = checkpoint["current_model_state"]
+        self.trained_before = frozenset(checkpoint.get("trained_on", ()))
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.TESTING:
+            self._hold_out()
         self.stopwatch.resume(float(checkpoint["provenance"]["seconds"]))
         self._done = float(checkpoint.get("progress", 0.0))
         if self.context is None:

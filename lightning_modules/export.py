@@ -39,7 +39,11 @@ def export(
         checkpoint, map_location="cpu", weights_only=False
     )
     save_denoiser(
-        module.denoiser, output, provenance=source_of(content), dtype=getattr(torch, dtype)
+        module.denoiser,
+        output,
+        provenance=source_of(content),
+        trained_on=content.get("trained_on", ()),
+        dtype=getattr(torch, dtype),
     )
     print(f"wrote {output} and {output.with_suffix('.json')}: {described(content)}")
 

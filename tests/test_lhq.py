@@ -52,7 +52,7 @@ def filter_of(root: Path, out: Path) -> Scores:
 
 def test_the_shorter_side_is_brought_to_size_by_lanczos(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
-    for number, image in enumerate((pixels, pixels.transpose(1, 0, 2), pixels)):
+    for number, image in enumerate((pixels, pixels.transpose(1, 0, 2), pixels ^ 1)):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     data = lhq(tmp_path, side=20, flip=False)
     sizes = {photo.path: (photo.height, photo.width) for photo in data.manifest.photos}
@@ -67,12 +67,8 @@ def test_the_shorter_side_is_brought_to_size_by_lanczos(tmp_path):
 
 def test_small_images_are_skipped_and_never_enlarged(root):
     Image.new("RGB", (200, 23)).save(root / "narrow.png")
-    small = r"narrow\.png, too small: 23x200 px .* at side=24, less than"
-    with (
-        pytest.warns(UserWarning, match="skipped 1 of 25 images: 1 too small"),
-        pytest.warns(UserWarning, match=small),
-    ):
-        data = lhq(root)
+    data = lhq(root)
+    assert [(e.path, e.kind) for e in data.manifest.skipped] == [("narrow.png", "too small")]
     assert data.manifest.counts["skipped"] == 1
     assert all(photo.height == 24 for photo in data.manifest.photos)
 
@@ -162,8 +158,7 @@ def test_unreadable_images_stay_in_the_manifest(root, tmp_path):
     written = json.loads((tmp_path / "manifest.json").read_text())
     assert [e["path"] for e in written["skipped"] if e["kind"] == "unreadable"] == ["torn.png"]
     assert written["side"] == 24
-    with pytest.warns(UserWarning, match="skipped"):
-        every = lhq(root)
+    every = lhq(root)
     assert numbers(every, "test", 1)[0] in range(COUNT)
     held = {photo.path for photo in every.manifest.photos if photo.split == "test"}
     assert {p.path for p in data.manifest.photos if p.split == "test"} <= held

@@ -19,6 +19,7 @@ from benchmarks.accounting import Metered
 from benchmarks.command_line import Command
 from benchmarks.environment import autocast_dtype, describe_environment, resolve_device
 from benchmarks.folder import RunFolder
+from benchmarks.held_out import hold_out
 from benchmarks.inpainting.budget import steps_for, with_steps
 from benchmarks.inpainting.completion import Completed, Completer, Pictures, as_known
 from benchmarks.inpainting.figures import mean_figure, psnr, squared_errors
@@ -30,12 +31,11 @@ from benchmarks.metrics.crops import square_crops
 from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.frechet import frechet_with_interval
 from benchmarks.metrics.resampling import NORMAL_QUANTILE
-from benchmarks.preparation import refuse_other_split
 from benchmarks.processes import launched
 from benchmarks.progress import progress_bars
 from benchmarks.records import plain
 from benchmarks.reference import Reference, reference_of
-from denoisers.checkpoint import describe_checkpoint, load_denoiser
+from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
 from denoisers.contract import PatchDenoiser
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -180,7 +180,8 @@ class Study(abc.ABC):
                 f"denoiser must make photographs of {COLOURS} channels, got one of "
                 f"{denoiser.channels}: take one that was trained on colours."
             )
-        refuse_other_split(describe_checkpoint(settings.denoiser), settings.data.description)
+        trained_on = images_trained_on(settings.denoiser)
+        hold_out(settings.data, describe_checkpoint(settings.denoiser), trained_on)
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
         height = denoiser.patch_size if settings.height is None else settings.height
         width = height if settings.width is None else settings.width

@@ -15,7 +15,7 @@ from benchmarks.mask_file import read_mask
 from benchmarks.outpaint.settings import OutpaintSettings
 from benchmarks.pictures import LARGEST_PROFILE
 from datamodules.colour import as_srgb
-from datamodules.manifest import scaled
+from datamodules.resize import scaled
 from sampling.images import to_uint8
 from strategies.canvas import Known
 from strategies.latent import extended

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.invariance.classifier import Network, probabilities, trained
 from datamodules.invariance.images import Facts
-from datamodules.manifest import hashed
+from datamodules.split import hashed
 
 __all__ = ["CrossFit", "fold_of"]
 

@@ -15,9 +15,10 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
+from datamodules.folder import list_images
 from datamodules.image_file import decode
 from datamodules.lsun_tower import Part, TowerDatabase
-from datamodules.manifest import content_hash, image_paths
+from datamodules.manifest import content_hash
 
 __all__ = ["Facts", "Folder", "Source", "Towers", "looked_at"]
 
@@ -78,7 +79,7 @@ class Folder(Source):
     @functools.cached_property
     @override
     def paths(self) -> list[str]:
-        return image_paths(self.root)
+        return list(list_images(self.root).images)
 
     @override
     def stamp(self, path: str) -> str:
