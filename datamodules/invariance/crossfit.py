@@ -72,7 +72,7 @@ class CrossFit:
         Raises:
             ValueError: If a model would have fewer than ten images to train on.
         """
-        folds = torch.tensor([fold_of(fact.path, self.folds, self.seed) for fact in facts])
+        folds = torch.tensor([fold_of(fact.sha256, self.folds, self.seed) for fact in facts])
         self._refuse_few(folds)
         key = self._key(facts, thumbnails.shape[-1])
         found = torch.full((len(facts), 2), torch.nan, dtype=torch.float64)
@@ -118,9 +118,9 @@ class CrossFit:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def fold_of(path: str, folds: int, seed: int) -> int:
-    """The fold of an image, by its name alone: other images do not move it."""
-    return hashed("fold", seed, path) % folds
+def fold_of(content: str, folds: int, seed: int) -> int:
+    """The fold of an image, by its content alone: copies share it, others do not move it."""
+    return hashed("fold", seed, content) % folds
 
 
 def _save(file: Path, contents: dict[str, Any]) -> None:
