@@ -3,10 +3,11 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
@@ -26,16 +27,28 @@ class Checkpoints(ModelCheckpoint):
     another training is refused.
 
     Args:
-        dirpath: The folder; None for `checkpoints` in `trainer.default_root_dir`.
+        dirpath: The folder; None for `checkpoints` in `trainer.default_root_dir`, or where that is
+            not set, in the folder of the logger.
+        save_last: `link` for a link to the numbered one where there is one of the same step; else a
+            file.
+        enable_version_counter: Lightning's, and without effect: names are never counted up.
         kwargs: Those of Lightning's: how often, what is monitored, how many are kept.
     """
 
-    def __init__(self, dirpath: str | None = None, **kwargs: Any) -> None:
-        super().__init__(dirpath=dirpath, save_last=True, enable_version_counter=False, **kwargs)
+    def __init__(
+        self,
+        dirpath: str | Path | None = None,
+        save_last: bool | Literal["link"] | None = True,
+        enable_version_counter: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            dirpath=dirpath, save_last=save_last or True, enable_version_counter=False, **kwargs
+        )
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if self.dirpath is None:
+        if self.dirpath is None and Path(trainer.default_root_dir).resolve() != Path.cwd():
             self.dirpath = os.path.realpath(Path(trainer.default_root_dir, "checkpoints"))
         super().setup(trainer, pl_module, stage)
 
@@ -62,7 +75,10 @@ class Checkpoints(ModelCheckpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Saves where the training was asked to stop; after a crash nobody knows what is whole."""
-        if not isinstance(exception, SIGTERMException) or _weights_are_elsewhere(trainer):
+        if trainer.state.fn != TrainerFn.FITTING or _weights_are_elsewhere(trainer):
+            return
+        if not isinstance(exception, SIGTERMException):
+            super().on_exception(trainer, pl_module, exception)  # if `save_on_exception` says so
             return
         self._keep(trainer)
         if self.last_model_path:

@@ -25,7 +25,12 @@ from lightning_modules.checkpoint_file import read_checkpoint
 from lightning_modules.denoising import DenoiserTraining
 from lightning_modules.errors import TrainingError
 from lightning_modules.quiet import quieten
-from lightning_modules.resuming import checkpoint_of, refuse_occupied_folders, refuse_other_model
+from lightning_modules.resuming import (
+    checkpoint_of,
+    refuse_occupied_folders,
+    refuse_other_model,
+    take_own_callbacks,
+)
 
 __all__ = ["TrainingCLI", "main"]
 
@@ -40,6 +45,7 @@ class TrainingCLI(LightningCLI):
         if subcommand is None:
             return
         config = self.config[subcommand]
+        take_own_callbacks(config)
         path = checkpoint_of(config)
         if path is not None:
             refuse_other_model(parser, self.config, subcommand, read_checkpoint(path))
@@ -88,6 +94,9 @@ def main(args: list[str] | None = None, *, run: bool = True) -> LightningCLI:
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     except SIGTERMException as stopped:
         # Lightning's has no status of its own, which is that of success.
         raise SystemExit(128 + interrupt.signal) from stopped

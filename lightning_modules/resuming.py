@@ -7,15 +7,32 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
+from lightning_modules.averaging import EMA
 from lightning_modules.checkpoint_file import newest, numbered, refuse_other_training
 from lightning_modules.checkpoints import Checkpoints
 from lightning_modules.errors import TrainingError
 
-__all__ = ["checkpoint_of", "refuse_occupied_folders", "refuse_other_model"]
+__all__ = [
+    "checkpoint_of",
+    "refuse_occupied_folders",
+    "refuse_other_model",
+    "take_own_callbacks",
+]
 
+# Of Lightning's own a shorter training, an interruption or a second run may lose weights.
+OWN = {ModelCheckpoint: Checkpoints, EMAWeightAveraging: EMA}
 SHOWN = 3  # settings that differ, of which the first are named
+
+
+def take_own_callbacks(config: Namespace) -> None:
+    """Puts the project's callbacks in the place of Lightning's, whose settings they take."""
+    callbacks = config.trainer.callbacks or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        own = OWN.get(resolve_name(callback.class_path))
+        if own is not None:
+            callback.class_path = f"{own.__module__}.{own.__qualname__}"
 
 
 def checkpoint_of(config: Namespace) -> Path | None:
@@ -97,8 +114,9 @@ def _folders(config: Namespace) -> Iterator[Path]:
         if not issubclass(kind, ModelCheckpoint):
             continue
         folder = callback.get("init_args", Namespace()).get("dirpath")
-        if folder is None and issubclass(kind, Checkpoints):
-            folder = Path(config.trainer.default_root_dir or ".", "checkpoints")
+        root = config.trainer.default_root_dir
+        if folder is None and issubclass(kind, Checkpoints) and root is not None:
+            folder = Path(root, "checkpoints")
         if folder is not None:
             yield Path(folder).expanduser()
 

@@ -14,6 +14,8 @@ import torch
 import yaml
 
 from denoisers.checkpoint import load_denoiser
+from lightning_modules.averaging import EMA
+from lightning_modules.checkpoints import Checkpoints
 from lightning_modules.export import export
 from tests.test_resume import STATE, differences
 from tests.tiny_training import (
@@ -28,6 +30,7 @@ from tests.tiny_training import (
 )
 
 EVERY = 4  # steps between numbered checkpoints, of which the last step is none
+CHECKPOINTS = "lightning_modules.checkpoints.Checkpoints"
 LATE = {"every_n_train_steps": 100_000}
 
 
@@ -41,7 +44,7 @@ def configured(folder: Path, *, ema: dict[str, Any] | None = None, **saving: Any
             "init_args": {"decay": 0.8} | (ema or {}),
         },
         {
-            "class_path": "lightning_modules.checkpoints.Checkpoints",
+            "class_path": CHECKPOINTS,
             "init_args": {"every_n_train_steps": EVERY} | saving,
         },
     ]
@@ -56,9 +59,9 @@ def without_average(config: Path) -> None:
     config.write_text(yaml.safe_dump(content))
 
 
-def with_lightnings(config: Path, own: str, theirs: str) -> None:
-    """Puts Lightning's own callback in the place of one of ours."""
-    config.write_text(config.read_text().replace(own, f"lightning.pytorch.callbacks.{theirs}"))
+def other_callback(config: Path, ours: str, theirs: str) -> None:
+    """Puts another callback in the place of one of ours."""
+    config.write_text(config.read_text().replace(ours, theirs))
 
 
 def last(folder: Path) -> Path:
@@ -106,6 +109,17 @@ def test_the_last_step_is_saved_however_a_training_ends(tmp_path, flags, steps):
     # On_train_end puts the average in the place of the weights: it is what `state_dict` holds.
     assert differences(content["state_dict"], trained) == []
     assert differences(content["current_model_state"], trained) != []
+
+
+def test_a_configuration_of_lightnings_own_callbacks_gets_the_projects(tmp_path):
+    config = configured(tmp_path, dirpath=str(tmp_path / "checkpoints"))
+    other_callback(config, CHECKPOINTS, "lightning.pytorch.callbacks.ModelCheckpoint")
+    other_callback(
+        config, "lightning_modules.averaging.EMA", "lightning.pytorch.callbacks.EMAWeightAveraging"
+    )
+    cli = run("fit", config)
+    assert checkpoint(last(tmp_path))["global_step"] == 6
+    assert {type(each) for each in cli.trainer.callbacks} >= {EMA, Checkpoints}
 
 
 def test_the_last_step_is_saved_when_time_is_up(tmp_path):
@@ -168,7 +182,7 @@ def test_a_second_training_in_the_same_folder_is_refused(finished, tmp_path, cap
     config = configured(finished)
     if not own:  # Lightning's own callback, with a folder that is named
         config = configured(tmp_path, dirpath=str(finished / "checkpoints"))
-        with_lightnings(config, "lightning_modules.checkpoints.Checkpoints", "ModelCheckpoint")
+        other_callback(config, CHECKPOINTS, "lightning.pytorch.callbacks.ModelCheckpoint")
     said = refused(capsys, "fit", config, [])
     assert "last.ckpt" in said
     assert "default_root_dir" in said
@@ -199,7 +213,9 @@ def test_going_on_from_an_older_checkpoint_leaves_one_last(finished, tmp_path):
 def test_an_average_that_has_not_begun_is_not_exported(tmp_path, own, starting, updates):
     config = configured(tmp_path, ema={"update_starting_at_step": starting})
     if not own:
-        with_lightnings(config, "lightning_modules.averaging.EMA", "EMAWeightAveraging")
+        other_callback(
+            config, "lightning_modules.averaging.EMA", "tests.tiny_training.LightningsEMA"
+        )
     run("fit", config)
     content = checkpoint(last(tmp_path))
     export(last(tmp_path), tmp_path / "tiny.safetensors", dtype="float32")

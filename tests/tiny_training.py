@@ -13,7 +13,7 @@ from unittest import mock
 import lightning as L
 import torch
 import yaml
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from lightning.pytorch.cli import LightningCLI
 from torch import Tensor
 from typing_extensions import override
@@ -86,6 +86,10 @@ class Recorder(Callback):
     @override
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         torch.save(pl_module.state_dict(), self.folder / f"rank{trainer.global_rank}.pt")
+
+
+class LightningsEMA(EMAWeightAveraging):
+    """Lightning's own average, which a configuration cannot name without getting the project's."""
 
 
 class CrashError(Exception):
