@@ -6,6 +6,7 @@ from rich.console import Console
 
 from benchmarks.command_line import parse
 from benchmarks.comparison import Comparison
+from benchmarks.entry import words_of
 from benchmarks.preparation import prepared
 from benchmarks.processes import LostProcessError, SharedError
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         disk gave out, 130 when interrupted. Of several processes that come to an end together only
         the first says so; the others return 0, or the launcher would end the first.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = words_of(arguments)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         comparison = Comparison(prepared(parse(arguments), arguments))
