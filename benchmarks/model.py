@@ -145,8 +145,8 @@ def load_model(
                     f"runtime.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
                     f"denoiser={name}."
                 )
-        shown = images_trained_on(name)
-        return Model(load_denoiser(name), describe_checkpoint(name), trained_on=shown)
+        denoiser = load_denoiser(name)
+        return Model(denoiser, describe_checkpoint(name), trained_on=images_trained_on(name))
     # Here, since it imports diffusers and transformers: seconds that others need not wait.
     from denoisers.pretrained.model import load_pretrained
 
