@@ -52,6 +52,9 @@ class Column:
         return f"{self.title} {self.detail}".strip()
 
 
+END = Column("variance", "at end", lambda row: _figure(row.end_variance, 3))
+
+
 def case_table(record: CaseRecord, *, width: int | None = None) -> Table:
     """Returns the table of a field for a terminal.
 
@@ -96,7 +99,7 @@ def columns(record: CaseRecord) -> list[Column]:
         *found,
         Column("seam", "corr.", lambda row: _figure(row.seam_correlation, 3)),
         Column("variance", "at seams", lambda row: _figure(row.border_variance, 3)),
-        Column("variance", "at end", lambda row: _figure(row.end_variance, 3)),
+        *([] if record.wraps[1] else [END]),
         Column("calls", "", lambda row: f"{row.evaluations.network_calls:,}"),
         Column("patches", "", lambda row: f"{row.evaluations.patch_evaluations:,}"),
         Column("px/px", "", lambda row: f"{row.evaluations.pixels_per_pixel:,.0f}"),
