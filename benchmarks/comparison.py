@@ -379,6 +379,7 @@ class Comparison:
             "features_sha256": features["fingerprint"],
             "features_dtype": features["dtype"],
             "resizer": features["resizer"],
+            "clip": None if self.run.clip is None else self.run.clip.settings,
             "clip_sha256": None if self.run.clip is None else self.run.clip.fingerprint,
             "num_samples": settings.num_samples,
             "num_reference": settings.num_reference,
