@@ -167,6 +167,10 @@ def test_a_run_writes_loops_and_reads_them_again(tmp_path, capsys):
     assert [row.end_variance for row in case.rows] == [None, None]
     assert "variance at end" not in (path.parent / "oracle.md").read_text()
     assert len(case.correlation) == SIDE // 2 + 1
+    # Without a terminal a row is told as it is finished.
+    said = capsys.readouterr().err
+    for row in case.rows:
+        assert f"loop, exponential, length 3, {row.strategy}: W2² {row.w2:.4f} (exact)" in said
 
 
 @pytest.mark.parametrize(
