@@ -26,7 +26,7 @@ from strategies.canvas import Canvas
 from strategies.context import RegionContext
 from strategies.windows import Regions
 
-__all__ = ["Collage", "Weighted", "cut", "folded", "total_weight", "unrolled", "unrolled_size"]
+__all__ = ["Collage", "Weighted", "cut", "folded", "total_weight", "unrolled"]
 
 Weight = Float64[Tensor, "#regions 1 1 #height #width"]
 Asked = Bool[Tensor, "_ #samples"]  # by region of a group
@@ -107,7 +107,7 @@ class Collage:
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
         """Returns `x0_hat` of the canvas; a tensor as `context` has one row a sample."""
         assert x_t.shape[-2:] == (self.canvas.height, self.canvas.width), "not this canvas"
-        x0_hat = x_t.new_zeros(*x_t.shape[:2], *unrolled_size(self.groups, self.canvas))
+        x0_hat = x_t.new_zeros(*x_t.shape[:2], *_unrolled_size(self.groups, self.canvas))
         for group, asked, weight in zip(
             self.groups, self._asked, self._weights_like(x_t), strict=True
         ):
@@ -163,7 +163,7 @@ class Collage:
 
 def total_weight(groups: list[Weighted], canvas: Canvas) -> Float64[Tensor, "height width"]:
     """Returns the sum of the weights on every pixel of the canvas."""
-    total = torch.zeros(*unrolled_size(groups, canvas), dtype=torch.float64)
+    total = torch.zeros(*_unrolled_size(groups, canvas), dtype=torch.float64)
     for group in groups:
         regions = group.regions
         weight = torch.as_tensor(group.weight, dtype=torch.float64)
@@ -179,7 +179,7 @@ def cut(image: Tensor, regions: Regions) -> Shaped[Tensor, "regions batch ... he
     return torch.stack([image[..., rows, columns] for rows, columns in regions.slices])
 
 
-def unrolled_size(groups: list[Weighted], canvas: Canvas) -> tuple[int, int]:
+def _unrolled_size(groups: list[Weighted], canvas: Canvas) -> tuple[int, int]:
     """Returns the height and width of the canvas, extended as far as the regions reach."""
     reaches = [group.regions.reach for group in groups]
     height = max([canvas.height, *(bottom for bottom, _ in reaches)])

@@ -6,18 +6,21 @@ on those of the windows that they lie in, and so on: where the windows reach bey
 was asked for, what lies there is made as well if, and only if, something asked for depends on it.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from strategies.canvas import Canvas, Known
-from strategies.collage import Weighted, cut, folded, unrolled_size
+from strategies.collage import Weighted, cut
 from strategies.windows import Regions
 
 __all__ = ["needed_windows"]
 
 Pixels = Bool[Tensor, "masks height width"]
 Touched = Bool[Tensor, "_ masks"]  # by region of a group
+Place = tuple[Any, ...]  # an index of pixels
 
 
 def needed_windows(
@@ -31,23 +34,13 @@ def needed_windows(
         canvas: The part of it that was asked for, from its top left corner.
         known: What is given of the planned canvas.
     """
-    unknown = ~known.mask.all(1).cpu()
-    wanted = unknown.clone()
-    wanted[:, canvas.height :] = False
-    wanted[:, :, canvas.width :] = False
-    touched = [touching(group.regions, unknown) for group in groups]
-    if torch.equal(wanted, unknown):
-        return touched
-    # Only these can matter; the closure below goes over them again and again.
-    near = [
-        (number, group.only(rows.any(1)))
-        for number, (group, rows) in enumerate(zip(groups, touched, strict=True))
-        if rows.any()
-    ]
-    found = _closure([group for _, group in near], planned, unknown, wanted)
-    for (number, _), rows in zip(near, found, strict=True):
-        kept = touched[number].any(1)
-        touched[number][kept] = rows
+    wanted = ~known.mask.all(1).cpu()
+    beyond = wanted.clone()
+    beyond[:, : canvas.height, : canvas.width] = False
+    wanted &= ~beyond
+    touched = [touching(group.regions, wanted) for group in groups]
+    if beyond.any():
+        _spread(groups, touched, beyond, planned)
     return touched
 
 
@@ -56,24 +49,37 @@ def touching(regions: Regions, pixels: Pixels) -> Touched:
     return cut(pixels, regions).flatten(2).any(2)
 
 
-def _closure(
-    groups: list[Weighted], planned: Canvas, unknown: Pixels, wanted: Pixels
-) -> list[Touched]:
-    """Returns the windows of wanted pixels, and those of the unknown pixels in them, and so on."""
-    while True:
-        touched = [touching(group.regions, wanted) for group in groups]
-        reached = wanted | (unknown & _covered(groups, touched, planned))
-        if torch.equal(reached, wanted):
-            return touched
-        wanted = reached
+def _spread(
+    groups: list[Weighted], touched: list[Touched], beyond: Pixels, planned: Canvas
+) -> None:
+    """Touches windows that share pixels beyond the canvas with touched ones, and so on.
+
+    Only these pixels can link a window to others: all that is wanted is there from the beginning.
+    One way along the edges and then back, until nothing changes: two or three times.
+    """
+    links = [
+        (rows[number], place)
+        for group, rows in zip(groups, touched, strict=True)
+        for number, place in _places(group.regions, touching(group.regions, beyond), planned)
+    ]
+    reached = torch.zeros_like(beyond)
+    changed = True
+    while changed:
+        changed = False
+        for row, place in links:
+            row |= reached[place].flatten(1).any(1)
+            new = beyond[place] & row[:, None, None] & ~reached[place]
+            if new.any():
+                reached[place] |= new
+                changed = True
+        links.reverse()
 
 
-def _covered(groups: list[Weighted], touched: list[Touched], planned: Canvas) -> Pixels:
-    """Returns which pixels lie in the windows that are touched."""
-    size = unrolled_size(groups, planned)
-    covered = torch.zeros(touched[0].shape[1], *size, dtype=torch.int64)
-    for group, rows in zip(groups, touched, strict=True):
-        for (down, across), row in zip(group.regions.slices, rows, strict=True):
-            if row.any():
-                covered[:, down, across] += row[:, None, None]
-    return folded(covered, planned) > 0
+def _places(regions: Regions, chosen: Touched, planned: Canvas) -> list[tuple[int, Place]]:
+    """Returns the numbers of some regions, and where their pixels are on the planned canvas."""
+    down, across = torch.arange(regions.height), torch.arange(regions.width)
+    return [
+        (number, (..., ((top + down) % planned.height)[:, None], (left + across) % planned.width))
+        for number, (top, left) in enumerate(regions.corners)
+        if chosen[number].any()
+    ]
