@@ -21,6 +21,9 @@ __all__ = ["Backbone", "Tokens", "checked_grid", "fingerprint_of", "scaled", "to
 
 Tokens = Float[Tensor, "batch tokens features"]
 
+# Settings that say how a network sees images, and that differ where its weights are the same.
+SEEN_BY = ("activation", "preprocessing")
+
 
 class Backbone(abc.ABC):
     """A frozen function from images, and from text if it has a text tower, to tokens.
@@ -34,6 +37,7 @@ class Backbone(abc.ABC):
         has_text: Whether `text` has an answer.
         fingerprint: SHA-256 of the weights and of the settings, in hexadecimal: two backbones of
             one fingerprint make the same tokens, wherever their weights lie.
+        seen_by: Those of the settings that say how it sees an image, for whoever compares two.
         chunk: Images in flight at once: bounds memory and changes no token.
 
     Args:
@@ -59,6 +63,7 @@ class Backbone(abc.ABC):
         self.features = features
         self.grid = grid
         self.fingerprint = fingerprint_of(weights, {"class_path": self._class_path, **settings})
+        self.seen_by = {name: settings[name] for name in SEEN_BY if name in settings}
         self.device = torch.device("cpu")
         self._init_args = dict(init_args)
 

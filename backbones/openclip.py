@@ -19,6 +19,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 from typing_extensions import override
 
+from backbones.activation import with_its_activation
 from backbones.contract import Backbone, Tokens, scaled, to_uint8
 from backbones.pretrained import checked_fit
 from denoisers.contract import Image
@@ -44,7 +45,8 @@ class OpenClip(Backbone):
 
     Args:
         model: A vision transformer that open_clip knows, as `ViT-B-32`. Which activation a network
-            has is part of its name: OpenAI's own weights, from a file, need `ViT-B-32-quickgelu`.
+            has is part of its name: for pretrained weights that need it `ViT-B-32-quickgelu` is
+            taken by itself; OpenAI's own weights, from a file, need that name.
         weights: A file of its weights, or the tag of pretrained ones, which are downloaded.
         fit: `crop` is the model's own preprocessing, most often to cut a square out of the middle;
             `squash` shows all of a wide or tall image.
@@ -67,13 +69,14 @@ class OpenClip(Backbone):
         checked_fit(fit)
         library = _open_clip()
         _refuse_unknown(library, model, weights)
+        asked, model = model, with_its_activation(library, model, weights)
         config = library.get_model_config(model)
         self._network, self._preprocess = _loaded(library, model, weights, fit)
         self._tokenizer = _tokenizer(library, model)
         self._network.eval().requires_grad_(False)
         visual = _vision_transformer(self._network, model)
         super().__init__(
-            {"model": model, "weights": str(weights), "fit": fit},
+            {"model": asked, "weights": str(weights), "fit": fit},
             features=visual.proj.shape[1],
             grid=tuple(visual.grid_size),
             weights=self._network.state_dict(),

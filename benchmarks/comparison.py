@@ -14,6 +14,7 @@ from torchmetrics import MetricCollection
 from benchmarks.context.telling import Telling
 from benchmarks.cost import measured_cost
 from benchmarks.generation import Maker, Pictures, canvas_batches
+from benchmarks.lines import line_of
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
 from benchmarks.origin import (
     SEEDS,
@@ -26,7 +27,7 @@ from benchmarks.origin import (
 )
 from benchmarks.preparation import PATCHES, Prepared, squares
 from benchmarks.processes import LostProcessError, SharedError, is_fatal
-from benchmarks.progress import progress_bars
+from benchmarks.progress import progress_bars, told
 from benchmarks.records import Cost, Row, plain
 from benchmarks.reference import reference_of
 from benchmarks.report.contact_sheet import contact_sheet
@@ -88,10 +89,10 @@ class Comparison:
             ruler = self._ruler(progress)
             finished = {row.strategy for row in self.run.results.rows}
             if self._measures_patches() and self.run.results.patches is None:
-                self._attempt(PATCHES, lambda: self._patches_row(ruler, progress))
+                self._attempt(PATCHES, lambda: self._patches_row(ruler, progress), progress)
             for name, strategy in self.run.strategies.items():
                 if name not in finished:
-                    self._attempt(name, self._row_of(name, strategy, ruler, progress))
+                    self._attempt(name, self._row_of(name, strategy, ruler, progress), progress)
 
     def _account(self) -> None:
         """Adds what this run has taken so far to what others before it have."""
@@ -142,6 +143,7 @@ class Comparison:
             self.run.results.real = self._real_row(ruler, progress)
             self._keep()
             self._tell(self.run.results.real)
+            told(progress, line_of(self.run.results.real))
         return ruler
 
     def _real_row(self, ruler: Ruler, progress: Progress) -> Row:
@@ -379,6 +381,7 @@ class Comparison:
             "features_sha256": features["fingerprint"],
             "features_dtype": features["dtype"],
             "resizer": features["resizer"],
+            "clip": None if self.run.clip is None else self.run.clip.settings,
             "clip_sha256": None if self.run.clip is None else self.run.clip.fingerprint,
             "num_samples": settings.num_samples,
             "num_reference": settings.num_reference,
@@ -401,7 +404,7 @@ class Comparison:
             "sources": environment["sources"],
         }
 
-    def _attempt(self, name: str, make: Callable[[], Row]) -> None:
+    def _attempt(self, name: str, make: Callable[[], Row], progress: Progress) -> None:
         """Adds a row, or the reason why there is none."""
         alone = self.run.processes.count == 1
         try:
@@ -427,6 +430,7 @@ class Comparison:
             self.run.results.rows.append(row)
         self._keep()
         self._tell(row)
+        told(progress, line_of(row))
 
     def _write_pages(self) -> None:
         folder, results = self.run.folder, self.run.results

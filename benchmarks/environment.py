@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +21,25 @@ __all__ = [
     "device_name",
     "resolve_device",
     "sha256_of_sources",
+    "versions_of",
 ]
 
 Precision = Literal["fp32", "bf16", "fp16"]
+# Whatever makes, reads or measures pixels, or loads the weights that do.
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "torch-fidelity",
+    "diffusers",
+    "transformers",
+    "open_clip_torch",
+    "accelerate",
+    "safetensors",
+    "Pillow",
+    "numpy",
+)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -58,16 +74,26 @@ def autocast_dtype(precision: Precision) -> torch.dtype | None:
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
+def versions_of(libraries: Sequence[str]) -> dict[str, str]:
+    """Returns the versions of those that are installed."""
+    found = {}
+    for name in libraries:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Returns what a result must quote to say where it was measured."""
-    libraries = ("torch", "torchvision", "lightning", "torchmetrics", "torch-fidelity", "diffusers")
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "memory": memory_source(device),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in libraries},
+        "versions": versions_of(LIBRARIES),
         "commit": _commit(),
     }
 

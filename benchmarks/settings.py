@@ -54,7 +54,9 @@ class Settings:
         features_weights: Local file with the weights of `inception`.
         clip: Network of open_clip behind the consistency of distant crops, for example ViT-B-32;
             null leaves that figure out.
-        clip_weights: Its weights: a local file, or a name that open_clip can download.
+        clip_weights: Its weights: a local file, or a name that open_clip can download. For names of
+            weights that were trained with QuickGELU the model of that activation is taken; for a
+            file of such weights name it: `clip=ViT-B-32-quickgelu`.
         device: `auto` (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; `accelerator` is
             another name for it.
         devices: Processes on each node, each with a device of its own.

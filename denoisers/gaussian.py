@@ -14,13 +14,14 @@ those of a squared exponential of 8 px on 16 px reach down to 5e-25 of the large
 import dataclasses
 import functools
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from denoisers.contract import Image, Sigma, Variance
+from denoisers.loop_covariance import loop_correlations, loop_root
 
 __all__ = ["Covariance", "GaussianDenoiser", "GaussianField", "covariance_matrix"]
 
@@ -31,15 +32,22 @@ LONGEST = 1e4
 # Pixels of a window up to which a matrix of its pixels is cheaper than one for each axis.
 SMALL = 128
 
+Place = tuple[Any, ...]  # an index of images
 
-def covariance_matrix(size: int, family: Covariance, length: float) -> Float64[Tensor, "size size"]:
+
+def covariance_matrix(
+    size: int, family: Covariance, length: float, loop: int | None = None
+) -> Float64[Tensor, "size size"]:
     """Correlations of the pixels of one axis, `length` in pixels.
 
     With the distance d in lengths: exp(-d) is the Markov chain AR(1), Matern 3/2 is
     (1 + sqrt(3) d) exp(-sqrt(3) d), the squared exponential exp(-d^2 / 2). Independent pixels
-    ignore the length.
+    ignore the length. On a loop of as many pixels they are those of `denoisers.loop_covariance`.
     """
     place = torch.arange(size, dtype=torch.float64)
+    if loop is not None:
+        apart = (place[:, None] - place).abs().long() % loop
+        return loop_correlations(loop, family, length)[torch.minimum(apart, loop - apart)]
     distance = (place[:, None] - place).abs() / length
     match family:
         case "exponential":
@@ -51,6 +59,14 @@ def covariance_matrix(size: int, family: Covariance, length: float) -> Float64[T
         case "independent":
             return torch.eye(size, dtype=torch.float64)
     raise ValueError(_unknown(family))
+
+
+class Axis(NamedTuple):
+    """What correlations are along an axis, and after how many pixels it begins again, if ever."""
+
+    family: Covariance
+    length: float
+    loop: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +81,8 @@ class GaussianField:
         mean: Mean of every pixel.
         variance: Variance of every pixel.
         channels: Channels of the images.
+        rows_loop: Pixels after which a column of pixels begins again; None for one without an end.
+        columns_loop: The same of a row. With both the field is a torus.
     """
 
     rows: Covariance = "independent"
@@ -74,6 +92,8 @@ class GaussianField:
     mean: float = 0.0
     variance: float = 1.0
     channels: int = 1
+    rows_loop: int | None = None
+    columns_loop: int | None = None
 
     def __post_init__(self) -> None:
         for family in (self.rows, self.columns):
@@ -88,11 +108,24 @@ class GaussianField:
             raise ValueError(f"mean must be finite, got {self.mean}.")
         if self.channels < 1:
             raise ValueError(f"channels must be at least 1, got {self.channels}.")
+        for loop in (self.rows_loop, self.columns_loop):
+            if loop is not None and loop < 2:
+                raise ValueError(f"a loop must be at least 2 pixels long, got {loop}.")
+
+    @property
+    def down(self) -> "Axis":
+        """The correlations down a column of pixels."""
+        return Axis(self.rows, self.rows_length, self.rows_loop)
+
+    @property
+    def across(self) -> "Axis":
+        """The correlations along a row of pixels."""
+        return Axis(self.columns, self.columns_length, self.columns_loop)
 
     def covariance(self, height: int, width: int) -> Float64[Tensor, "pixels pixels"]:
         """Returns the covariance of a channel, its pixels row by row: height^2 width^2 numbers."""
-        rows = covariance_matrix(height, self.rows, self.rows_length)
-        columns = covariance_matrix(width, self.columns, self.columns_length)
+        rows = covariance_matrix(height, *self.down)
+        columns = covariance_matrix(width, *self.across)
         return self.variance * torch.kron(rows, columns)
 
     def sample(self, eps: Image) -> Image:
@@ -101,8 +134,8 @@ class GaussianField:
         Computed in float64, whatever the type of `eps`.
         """
         height, width = eps.shape[-2:]
-        down, U = _modes(height, self.rows, self.rows_length, eps.device)
-        across, V = _modes(width, self.columns, self.columns_length, eps.device)
+        down, U = _modes(height, self.down, eps.device)
+        across, V = _modes(width, self.across, eps.device)
         unit = U * down @ U.mT @ eps.double() @ (V * across) @ V.mT
         return (self.mean + math.sqrt(self.variance) * unit).to(eps.dtype)
 
@@ -114,6 +147,10 @@ class GaussianDenoiser:
     an image costs four products with matrices of the size of an axis. A map costs a QR
     factorisation of the size of the window's pixels, shared by the images that follow each other
     with the same map: put equal maps side by side.
+
+    On a loop it knows that it is on one. In an image that goes round more than once, as a canvas
+    that is continued at both its edges, the pixels of further turns are those of the first, noise
+    and all.
 
     Args:
         field: What the clean images are samples of.
@@ -139,6 +176,9 @@ class GaussianDenoiser:
         """
         if context is not None:
             raise ValueError("this denoiser is unconditional: context must be None.")
+        turn = self._first_turn(x_t)
+        if turn is not None:
+            return self(x_t[turn], _of_turn(sigma, turn))[self._all_turns(x_t)]
         denoise = self._denoise_levels if sigma.shape[-2:] == (1, 1) else self._denoise_maps
         floored = sigma.double().clamp(min=self._rounding(x_t.dtype))
         x0_hat = self.field.mean + denoise(x_t.double() - self.field.mean, floored)
@@ -156,6 +196,9 @@ class GaussianDenoiser:
         With the gain G = K (K + S)^-1 the posterior covariance is G S, for S = diag(sigma^2):
         nothing is subtracted. 0 where `sigma` is 0.
         """
+        turn = self._first_turn(x_t)
+        if turn is not None:
+            return self.variance(x_t[turn], _of_turn(sigma, turn))[self._all_turns(x_t)]
         full = sigma.double().expand(-1, -1, *x_t.shape[-2:])
         if sigma.shape[-2:] == (1, 1):
             posterior = self._variance_levels(x_t, sigma.double())
@@ -163,6 +206,24 @@ class GaussianDenoiser:
             floored = full.clamp(min=self._rounding(torch.float64))
             posterior = self._variance_maps(x_t, floored)
         return torch.where(full > 0, posterior, 0.0).expand(len(x_t), -1, -1, -1)
+
+    def _loops(self, image: Image) -> list[int]:
+        """Returns the height and width of an image up to where the field begins again."""
+        loops = (self.field.rows_loop, self.field.columns_loop)
+        return [min(side, loop or side) for side, loop in zip(image.shape[-2:], loops, strict=True)]
+
+    def _first_turn(self, image: Image) -> Place | None:
+        """Returns the place of the first turn in an image that goes round more often."""
+        sides = self._loops(image)
+        return None if sides == list(image.shape[-2:]) else (..., *map(slice, sides))
+
+    def _all_turns(self, image: Image) -> Place:
+        """Returns where the pixels of an image lie in its first turn."""
+        down, across = (
+            torch.arange(length, device=image.device) % side
+            for length, side in zip(image.shape[-2:], self._loops(image), strict=True)
+        )
+        return (..., down[:, None], across)
 
     def _variance_maps(
         self, x_t: Image, sigma: Float64[Tensor, "#levels 1 height width"]
@@ -180,8 +241,8 @@ class GaussianDenoiser:
     ) -> Float64[Tensor, "#levels 1 height width"]:
         """Every mode spreads its posterior variance over the pixels by its squared components."""
         field, (height, width) = self.field, x_t.shape[-2:]
-        down, U = _modes(height, field.rows, field.rows_length, x_t.device)
-        across, V = _modes(width, field.columns, field.columns_length, x_t.device)
+        down, U = _modes(height, field.down, x_t.device)
+        across, V = _modes(width, field.across, x_t.device)
         variances = field.variance * (down[:, None] * across).square()
         posterior = variances * sigma.square() / (variances + sigma.square())
         return U.square() @ posterior @ V.square().mT
@@ -198,8 +259,8 @@ class GaussianDenoiser:
     def _denoise_levels(self, centred: Image, sigma: Sigma) -> Image:
         """One level an image: a gain for each mode of the field."""
         field, (height, width) = self.field, centred.shape[-2:]
-        down, U = _modes(height, field.rows, field.rows_length, centred.device)
-        across, V = _modes(width, field.columns, field.columns_length, centred.device)
+        down, U = _modes(height, field.down, centred.device)
+        across, V = _modes(width, field.across, centred.device)
         variances = field.variance * (down[:, None] * across).square()
         gains = variances / (variances + sigma.square())
         if len(sigma) == 1 and height * width <= SMALL:
@@ -226,9 +287,14 @@ class GaussianDenoiser:
 
     def _root(self, image: Image) -> Float64[Tensor, "pixels pixels"]:
         field, (height, width) = self.field, image.shape[-2:]
-        rows = _axis_root(height, field.rows, field.rows_length, image.device)
-        columns = _axis_root(width, field.columns, field.columns_length, image.device)
+        rows = _axis_root(height, field.down, image.device)
+        columns = _axis_root(width, field.across, image.device)
         return math.sqrt(field.variance) * torch.kron(rows, columns)
+
+
+def _of_turn(sigma: Sigma, turn: Place) -> Tensor:
+    """Returns the levels of the first turn; those of whole images are those of any part."""
+    return sigma if sigma.shape[-2:] == (1, 1) else sigma[turn]
 
 
 def _gain(
@@ -249,10 +315,11 @@ def _gain(
 
 
 @functools.cache
-def _axis_root(
-    size: int, family: Covariance, length: float, device: torch.device
-) -> Float64[Tensor, "size size"]:
-    """The Cholesky factor of `covariance_matrix`."""
+def _axis_root(size: int, axis: Axis, device: torch.device) -> Float64[Tensor, "size size"]:
+    """A lower triangular root of `covariance_matrix`."""
+    family, length, loop = axis
+    if loop is not None:
+        return loop_root(size, loop, family, length).to(device)
     if family == "squared_exponential":
         return _squared_exponential_root(size, length).to(device)
     root = torch.linalg.cholesky(covariance_matrix(size, family, length))
@@ -261,10 +328,10 @@ def _axis_root(
 
 @functools.cache
 def _modes(
-    size: int, family: Covariance, length: float, device: torch.device
+    size: int, axis: Axis, device: torch.device
 ) -> tuple[Float64[Tensor, " size"], Float64[Tensor, "size size"]]:
     """Standard deviations of the principal components of an axis, and the components."""
-    root = _axis_root(size, family, length, torch.device("cpu"))
+    root = _axis_root(size, axis, torch.device("cpu"))
     # Kept for whoever calls next, who may want gradients: no inference tensors.
     with torch.inference_mode(False):
         components, deviations, _ = torch.linalg.svd(root)

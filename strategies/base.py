@@ -131,6 +131,12 @@ class Strategy(abc.ABC):
                     f"window must be a multiple of the denoiser's {denoiser.multiple} px, got "
                     f"{side}."
                 )
+        longest = getattr(denoiser, "longest", None)
+        if longest is not None and max(sides) > longest:
+            raise ValueError(
+                f"window must be at most the {longest} px that the denoiser knows places up to, "
+                f"got {max(sides)}."
+            )
         return sides
 
     def tilings(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[Tiling, Tiling]:

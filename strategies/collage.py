@@ -12,11 +12,12 @@ as they reach, and what is added out there is folded back: the same sums in the 
 time, and where nothing wraps neither copy nor sum.
 """
 
+import copy
 import dataclasses
 from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
 from denoisers.contract import Denoiser, Image, Sigma
@@ -28,6 +29,7 @@ from strategies.windows import Regions
 __all__ = ["Collage", "Weighted", "cut", "folded", "total_weight", "unrolled"]
 
 Weight = Float64[Tensor, "#regions 1 1 #height #width"]
+Asked = Bool[Tensor, "_ #samples"]  # by region of a group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Weighted:
 
     regions: Regions
     weight: float | Weight
+
+    def only(self, kept: Bool[Tensor, " regions"]) -> "Weighted":
+        """Returns some of the regions, at least one of them."""
+        weight = self.weight
+        if isinstance(weight, Tensor) and len(weight) > 1:
+            weight = weight[kept]
+        return Weighted(self.regions.only(kept.nonzero()[:, 0].tolist()), weight)
 
 
 class Collage:
@@ -69,17 +78,40 @@ class Collage:
         self.denoiser = limited(denoiser, max_batch)
         self.groups = groups
         self.canvas = canvas
+        self._asked: list[Asked | None] = [None] * len(groups)
         self._moved: dict[tuple[torch.device, torch.dtype], list[float | Tensor]] = {}
         total = total_weight(groups, canvas)
         # Float64 leaves about 1e-13 on a sum of a thousand weights; a pixel missed leaves 1.
         assert torch.allclose(total, torch.ones_like(total), atol=1e-9), "weights must sum to 1"
 
+    def asking(self, asked: list[Asked]) -> "Collage":
+        """Returns the same that asks about some windows alone.
+
+        Pixels in one of the others have an estimate of no meaning.
+
+        Args:
+            asked: For every group, which of its regions are asked about, for all samples alike or
+                for each of them.
+        """
+        chosen = [
+            (group.only(kept), rows[kept])
+            for group, rows in zip(self.groups, asked, strict=True)
+            if (kept := rows.any(1)).any()
+        ]
+        some = copy.copy(self)
+        some.groups = [group for group, _ in chosen]
+        some._asked = [None if rows.all() else rows for _, rows in chosen]
+        some._moved = {}
+        return some
+
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
         """Returns `x0_hat` of the canvas; a tensor as `context` has one row a sample."""
         assert x_t.shape[-2:] == (self.canvas.height, self.canvas.width), "not this canvas"
         x0_hat = x_t.new_zeros(*x_t.shape[:2], *_unrolled_size(self.groups, self.canvas))
-        for group, weight in zip(self.groups, self._weights_like(x_t), strict=True):
-            estimates = self._estimates(x_t, sigma, context, group.regions) * weight
+        for group, asked, weight in zip(
+            self.groups, self._asked, self._weights_like(x_t), strict=True
+        ):
+            estimates = self._estimates(x_t, sigma, context, group.regions, asked) * weight
             for (rows, columns), estimate in zip(group.regions.slices, estimates, strict=True):
                 x0_hat[..., rows, columns] += estimate
         return folded(x0_hat, self.canvas)
@@ -93,7 +125,12 @@ class Collage:
         return self._moved[key]
 
     def _estimates(
-        self, x_t: Image, sigma: Sigma, context: Tensor | RegionContext | None, regions: Regions
+        self,
+        x_t: Image,
+        sigma: Sigma,
+        context: Tensor | RegionContext | None,
+        regions: Regions,
+        asked: Asked | None,
     ) -> Float[Tensor, "regions batch channels rows columns"]:
         count, samples = len(regions.corners), len(x_t)
         patches = cut(x_t, regions).flatten(0, 1)
@@ -105,7 +142,23 @@ class Collage:
             context = context.rows(regions)
         elif context is not None:
             context = context.repeat(count, *[1] * (context.ndim - 1))
-        return self.denoiser(patches, sigma, context).unflatten(0, (count, samples))
+        estimates = self._asked_about(patches, sigma, context, asked)
+        return estimates.unflatten(0, (count, samples))
+
+    def _asked_about(
+        self, patches: Image, sigma: Sigma, context: Any, asked: Asked | None
+    ) -> Image:
+        """Returns estimates of the windows that are asked about, and 0 for the others."""
+        if asked is None:
+            return self.denoiser(patches, sigma, context)
+        rows = asked.flatten().to(patches.device)
+        estimates = torch.zeros_like(patches)
+        estimates[rows] = self.denoiser(
+            patches[rows],
+            sigma if len(sigma) == 1 else sigma[rows],
+            None if context is None else context[rows],
+        )
+        return estimates
 
 
 def total_weight(groups: list[Weighted], canvas: Canvas) -> Float64[Tensor, "height width"]:
@@ -120,7 +173,7 @@ def total_weight(groups: list[Weighted], canvas: Canvas) -> Float64[Tensor, "hei
     return folded(total, canvas)
 
 
-def cut(image: Tensor, regions: Regions) -> Float[Tensor, "regions batch channels height width"]:
+def cut(image: Tensor, regions: Regions) -> Shaped[Tensor, "regions batch ... height width"]:
     """Returns the regions of an image, modulo its size."""
     image = unrolled(image, *regions.reach)
     return torch.stack([image[..., rows, columns] for rows, columns in regions.slices])

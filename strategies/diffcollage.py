@@ -56,10 +56,10 @@ class DiffCollage(ParallelStrategy):
         max_batch: Most windows in one network call, those of all samples together; None for no
             limit.
         conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
-        overlap: What neighbouring windows share, in pixels: at most half a window and a multiple
-            of the denoiser's; None for half a window. The network is evaluated on what is
-            shared, so it must know that size, unless `variables` says otherwise: half a patch is
-            what it is trained on.
+        overlap: What neighbouring windows share, in pixels, at most half a window; None for half a
+            window. The network is evaluated on what is shared, so it must know that size, a
+            multiple of its own, unless `variables` says otherwise: half a patch is what it is
+            trained on.
         regions: Windows that lie as you like, in place of `window` and `overlap`: rectangles
             (top, left, height, width) in pixels, which with all that they share make a region
             graph; or (top, left, height, width, count), the whole graph with counting numbers of
@@ -67,7 +67,8 @@ class DiffCollage(ParallelStrategy):
             over the edge.
         variables: How regions smaller than a window are evaluated, as what windows share is.
             `own_size`: as they are, best on a denoiser that was trained on them. Else in the
-            corner of a whole window, for denoisers that were not: its rest `pure_noise` at the
+            corner of a whole window, for denoisers that were not, or that take one size alone:
+            its rest `pure_noise` at the
             solver's first level, where levels may be a map; or the region `mirrored`; or `grey`.
             At half overlaps whole windows evaluate a third more pixels on a long chain or loop,
             7/9 more on a large grid or torus. docs/half_patches.md says which to take.
@@ -97,11 +98,16 @@ class DiffCollage(ParallelStrategy):
     @override
     def overlap_of(self, denoiser: PatchDenoiser, window: int) -> int:
         overlap = window // 2 if self.overlap is None else self.overlap
-        if not 0 < overlap <= window // 2 or overlap % denoiser.multiple:
+        if not 0 < overlap <= window // 2:
             reason = ": a pixel would lie in three windows" if overlap > window // 2 else ""
             raise ValueError(
-                f"overlap must be in (0, window / 2] and a multiple of {denoiser.multiple}, the "
-                f"denoiser's, got {overlap} for window={window}{reason}."
+                f"overlap must be in (0, window / 2], got {overlap} for window={window}{reason}."
+            )
+        if self.variables == "own_size" and overlap % denoiser.multiple:
+            raise ValueError(
+                f"overlap must be a multiple of {denoiser.multiple}, the denoiser's, got {overlap} "
+                f"for window={window}: any will do where what windows share is put into whole "
+                "windows, variables=pure_noise or mirrored."
             )
         return overlap
 
@@ -138,7 +144,8 @@ class DiffCollage(ParallelStrategy):
 
     def _graph(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
         """Returns the groups of the user's own regions."""
-        counts = counted(self.regions, canvas, multiple=denoiser.multiple)
+        filled = None if self.variables == "own_size" else self.window_of(denoiser)
+        counts = counted(self.regions, canvas, multiple=denoiser.multiple, filled=filled)
         groups = [
             Weighted(regions, torch.tensor(numbers, dtype=torch.float64).view(-1, 1, 1, 1, 1))
             for regions, numbers in by_size(counts)

@@ -11,7 +11,7 @@ therefore added on the other side too, less and less with the distance.
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Protocol, runtime_checkable
@@ -27,6 +27,7 @@ from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Borders, Canvas, Known
 from strategies.tile_by_tile import tiled
+from strategies.windows import Span
 
 __all__ = ["Decoding", "ImageCodec", "blended", "on_latents"]
 
@@ -200,7 +201,13 @@ class OnLatents(Strategy):
         tile, overlap = self.decoding.sizes(denoiser.patch_size)
         scale, wraps = self.codec.scale, (canvas.wrap_height, canvas.wrap_width)
         image = tiled(
-            self.codec.decode, latents, scale=scale, tile=tile, overlap=overlap, wraps=wraps
+            self.codec.decode,
+            latents,
+            scale=scale,
+            tile=tile,
+            overlap=overlap,
+            wraps=wraps,
+            **({} if known is None else {"wanted": self._near_unknown(known, wraps)}),
         )[..., : canvas.height, : canvas.width]
         return image if known is None else blended(known, image, reach=REACH * scale, wraps=wraps)
 
@@ -226,6 +233,22 @@ class OnLatents(Strategy):
     def window_of(self, denoiser: PatchDenoiser) -> tuple[int, int]:
         """Returns the height and width of the windows, in latent pixels."""
         return self.inner.window_of(denoiser)
+
+    def _near_unknown(self, known: Known, wraps: tuple[bool, bool]) -> Callable[[Span, Span], bool]:
+        """Returns whether a tile of latents has a part in an unknown pixel, decoded and blended."""
+        scale, margin = self.codec.scale, 3 * REACH * self.codec.scale
+        unknown = ~known.mask.all(1).all(0).cpu()
+
+        def wanted(*spans: Span) -> bool:
+            part = unknown
+            for axis, (start, stop) in enumerate(spans):
+                places = torch.arange(scale * start - margin, scale * stop + margin)
+                length = unknown.shape[axis]
+                places = places % length if wraps[axis] else places.clamp(0, length - 1).unique()
+                part = part.index_select(axis, places)
+            return bool(part.any())
+
+        return wanted
 
     def _encoded(self, known: Known, small: Canvas, denoiser: PatchDenoiser) -> Known:
         """Returns latents of which those are given whose pixels are all given."""

@@ -14,6 +14,7 @@ from strategies.canvas import Borders, Canvas, Known
 from strategies.collage import Collage, Weighted
 from strategies.conditioning import conditioned, reconstructed, replaced
 from strategies.context import RegionContext, WindowContext
+from strategies.needed import needed_windows
 from strategies.windows import Span
 
 __all__ = ["ParallelStrategy"]
@@ -37,7 +38,10 @@ class ParallelStrategy(Strategy):
             limit.
         conditioning: How given pixels act on the canvas: `replacement` overwrites the estimate by
             them (DiffCollage, Algorithm 4), `reconstruction` moves it by a gradient through the
-            whole canvas denoiser (Algorithm 5).
+            whole canvas denoiser (Algorithm 5). With `replacement` windows of which all is given
+            are not evaluated. With `reconstruction` all are: given pixels follow the estimates of
+            their windows down to the last level and have a part in every gradient step, whose
+            length is that of the whole canvas.
     """
 
     conditioning: Conditioning = "replacement"
@@ -90,14 +94,27 @@ class ParallelStrategy(Strategy):
             seen = nothing_known(planned, noise) if known is None else known
             seen = seen.padded(planned.height, planned.width).for_each(len(noise))
             context = RegionContext(context, canvas, seen)
-        estimate = conditioned(self.canvas_denoiser(denoiser, planned), context)
-        if known is not None:
-            wrapped = replaced if self.conditioning == "replacement" else reconstructed
-            estimate = wrapped(estimate, known.padded(planned.height, planned.width))
+        estimate = self.canvas_denoiser(denoiser, planned)
+        if known is None:
+            estimate = conditioned(estimate, context)
+        else:
+            given = known.padded(planned.height, planned.width)
+            estimate = self._given(estimate, given, planned, canvas, context)
         eps = noise.draw("start", 0, (canvas.channels, planned.height, planned.width))
         image = self.solver(estimate, eps, noise.stream("churn"))
         image = image[..., : canvas.height, : canvas.width]
         return image if known is None else known.pasted(image)
+
+    def _given(
+        self, estimate: Denoiser, given: Known, planned: Canvas, canvas: Canvas, context: Any
+    ) -> Denoiser:
+        """Returns the canvas denoiser under the pixels that are given of the planned canvas."""
+        if self.conditioning == "reconstruction":
+            return reconstructed(conditioned(estimate, context), given)
+        if isinstance(estimate, Collage):
+            needed = needed_windows(estimate.groups, planned, canvas, given)
+            estimate = estimate.asking(needed)
+        return replaced(conditioned(estimate, context), given)
 
     @override
     def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:

@@ -49,7 +49,11 @@ def refuse_malformed(regions: Sequence[Sequence[int]]) -> None:
 
 
 def counted(
-    regions: Sequence[Sequence[int]], canvas: Canvas, *, multiple: int = 1
+    regions: Sequence[Sequence[int]],
+    canvas: Canvas,
+    *,
+    multiple: int = 1,
+    filled: tuple[int, int] | None = None,
 ) -> dict[Rectangle, int]:
     """Returns the regions to evaluate with their counting numbers; those with 0 drop out.
 
@@ -58,6 +62,13 @@ def counted(
 
     >>> counted([(0, 0, 8, 8), (0, 8, 8, 4), (0, 0, 8, 4)], Canvas(height=8, width=12))
     {Rectangle(top=0, left=0, height=8, width=8): 1, Rectangle(top=0, left=8, height=8, width=4): 1}
+
+    Args:
+        regions: The numbers.
+        canvas: What they lie on.
+        multiple: Sides of regions are multiples of this, in pixels.
+        filled: Height and width that smaller regions are filled up to before they are evaluated,
+            so that these need no multiples; None if they are evaluated as they are.
 
     Raises:
         ValueError: If a region does not fit the canvas, or the sides of one are no multiples of
@@ -71,7 +82,7 @@ def counted(
         for rectangle, numbers in zip(rectangles, regions, strict=True):
             counts[rectangle] += numbers[4]
     counts = {rectangle: count for rectangle, count in counts.items() if count}
-    _refuse_sizes(counts, multiple)
+    _refuse_sizes(counts, multiple, filled or (0, 0))
     return counts
 
 
@@ -157,9 +168,10 @@ def _start(start: int, size: int, length: int, wraps: bool) -> int | None:
     return start % length if fits else None
 
 
-def _refuse_sizes(counts: dict[Rectangle, int], multiple: int) -> None:
+def _refuse_sizes(counts: dict[Rectangle, int], multiple: int, filled: tuple[int, int]) -> None:
     for top, left, height, width in counts:
-        if height % multiple or width % multiple:
+        sides = zip((height, width), filled, strict=True)
+        if any(side > least and side % multiple for side, least in sides):
             raise ValueError(
                 "height and width of every region, and of what regions share, must be multiples "
                 f"of the denoiser's {multiple} px, got {height} x {width} px at row {top}, column "

@@ -1,6 +1,7 @@
 """Where windows lie on a canvas: integers only."""
 
 import dataclasses
+from collections.abc import Sequence
 from itertools import pairwise, product
 
 __all__ = ["Regions", "Span", "Tiling", "grid", "overlaps", "planned_length", "spans"]
@@ -35,6 +36,10 @@ class Regions:
         """The lowest and the rightmost edge of all rectangles, in pixels."""
         tops, lefts = zip(*self.corners, strict=True)
         return max(tops) + self.height, max(lefts) + self.width
+
+    def only(self, numbers: Sequence[int]) -> "Regions":
+        """Returns the rectangles of these numbers, in their order."""
+        return Regions(self.height, self.width, tuple(self.corners[number] for number in numbers))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

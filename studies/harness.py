@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from benchmarks.records import Estimate, Results
 from denoisers.checkpoint import sha256_of
 from studies.training import run
 
-__all__ = ["Run", "cells", "finished", "measured", "pictured", "table"]
+__all__ = ["Run", "cells", "finished", "measured", "pictured", "said", "table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +96,11 @@ def pictured(runs: Mapping[str, Run], row: str) -> dict[str, Tensor]:
     }
     made = {way: images for way, run in runs.items() if (images := run.pictures(row)) is not None}
     return shown | made if made else {}
+
+
+def said(line: str) -> None:
+    """Tells of a row that is finished, at once; tables are printed at the end."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def cells(figures: Mapping[str, Estimate], names: Iterable[str]) -> list[str]:

@@ -1,6 +1,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torchvision.transforms.v2 import functional as tvF
 from backbones.catalogue import build, named, names
 from backbones.contract import Backbone, scaled
 from backbones.downsampled import Downsampled
-from backbones.pretrained import loaded
+from backbones.pretrained import loaded, resized_by
 from backbones.random_features import RandomFeatures
 from backbones.stand_ins import save_clip, save_dino
 from sampling.images import to_uint8
@@ -494,6 +495,40 @@ def test_the_fingerprint_is_that_of_what_makes_the_tokens(file, change, made, fo
     fingerprint = made["clip"].fingerprint
     assert build({"class_path": "clip", "init_args": {"model": copy}}).fingerprint == fingerprint
     assert build({"class_path": "clip", "init_args": {"model": other}}).fingerprint != fingerprint
+
+
+@pytest.mark.parametrize("name", ["clip", "dino"])
+def test_image_processors_of_one_name_have_fingerprints_of_their_own(
+    name, made, folders, monkeypatch
+):
+    transformers = pytest.importorskip("transformers")
+    found = transformers.AutoImageProcessor.from_pretrained
+
+    def by_pillow(model, **settings):
+        return found(model, backend="pil", **settings)
+
+    monkeypatch.setattr(transformers.AutoImageProcessor, "from_pretrained", by_pillow)
+    other = named(name)(folders[name])
+    assert made[name].seen_by["preprocessing"]["resized_by"] == "torchvision"
+    assert other.seen_by["preprocessing"]["resized_by"] == "pil"
+    assert other.fingerprint != made[name].fingerprint
+    images = noise(2, 100, 130)
+    apart = (shown(other, images) - shown(made[name], images)).abs().max()
+    # They round otherwise on the way: by one level of 256 over the deviation of a channel, 0.015.
+    assert 1e-3 < apart < 0.1
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        (SimpleNamespace(backend="pil"), "pil"),
+        (SimpleNamespace(backend="torchvision"), "torchvision"),
+        (type("CLIPImageProcessorFast", (), {})(), "torchvision"),  # before there were backends
+        (type("CLIPImageProcessor", (), {})(), "pil"),
+    ],
+)
+def test_what_a_processor_resizes_with(processor, expected):
+    assert resized_by(processor) == expected
 
 
 def test_other_weights_have_another_fingerprint(made, tmp_path, folders):

@@ -94,6 +94,26 @@ def test_a_figure_of_another_definition_gets_no_verdict(compared, figure, name):
     assert "beyond chance" not in said
 
 
+@pytest.mark.parametrize(
+    ("changed", "name", "values"),
+    [
+        ({"versions": {"transformers": "5.1"}}, "versions.transformers", "5.1"),
+        ({"versions": {"open_clip_torch": "3.2"}}, "versions.open_clip_torch", "3.2"),
+        (
+            {"context": {"seen_by": {"preprocessing": {"resized_by": "pil"}}}},
+            "context.seen_by.preprocessing.resized_by",
+            "pil",
+        ),
+        ({"clip": {"activation": "QuickGELU"}}, "clip.activation", "QuickGELU"),
+    ],
+)
+def test_what_images_are_seen_by_is_printed_where_it_differs(compared, changed, name, values):
+    outcome, said = compared(results_of(row("naive")), results_of(row("naive", **changed)))
+    assert outcome == 0
+    (line,) = (line for line in said.splitlines() if name in line)
+    assert values in line
+
+
 def test_rows_that_only_one_run_has_are_named(compared):
     first = results_of(row("naive"), row("direct"))
     second = results_of(row("naive"), row("diffcollage"), name="two")

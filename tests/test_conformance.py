@@ -1,11 +1,13 @@
-"""The classic test: a pixel is given, its neighbour is made. How is it, and how should it be?
+"""What every strategy must do: go with a given pixel, and with a network of one fixed size.
 
-Two neighbours of variance 1 correlate by 0.8, and the left one is given as 1.5. The right one is
-then N(0.8 * 1.5, 1 - 0.8^2) = N(1.2, 0.6^2): every strategy's bias is what it makes instead.
+The classic test: a pixel is given, its neighbour is made. How is it, and how should it be? Two
+neighbours of variance 1 correlate by 0.8, and the left one is given as 1.5. The right one is then
+N(0.8 * 1.5, 1 - 0.8^2) = N(1.2, 0.6^2): every strategy's bias is what it makes instead.
 """
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from sampling.solvers import Heun
 from strategies.async_patch import AsyncPatch
 from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
+from strategies.catalogue import names, strategy_class
 from strategies.diffcollage import DiffCollage
 from strategies.lshape_repaint import LShapeRepaint
 from strategies.reconstruction import Reconstruction
@@ -238,3 +241,61 @@ def test_a_canvas_of_one_window_is_inpainted_as_that_window_is(conditioning, alo
     noise = OneDraw(0, range(50), dtype=torch.float64)
     # The same operations on the same numbers.
     assert torch.equal(right(strategy, noise), right(built(alone), noise))
+
+
+class OneSize:
+    """Takes patches of one size and nothing else, as an exported network does."""
+
+    patch_size = multiple = longest = 8
+    channels, takes_noise_maps, estimates_variance = 3, True, False
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, x_t: Image, sigma: Tensor, context: Any = None) -> Image:
+        assert x_t.shape[-2:] == (8, 8)
+        self.calls += 1
+        return 0.3 + 0.25 / (0.25 + sigma.square()) * (x_t - 0.3)
+
+
+CANVASES = {
+    "patch": Canvas(height=8, width=8),
+    "strip": Canvas(height=8, width=24),
+    "plane": Canvas(height=19, width=27),
+    "loop": Canvas(height=8, width=24, wrap_width=True),
+    "torus": Canvas(height=24, width=32, wrap_height=True, wrap_width=True),
+}
+OVERLAP_IS_NO_PATCH = r"overlap must be a multiple of 8, .* variables=pure_noise or mirrored"
+REFUSED = {
+    ("direct", name): "takes no larger canvas whole" for name in CANVASES if name != "patch"
+} | {("diffcollage", name): OVERLAP_IS_NO_PATCH for name in CANVASES if name != "patch"}
+ON_ONE_SIZE = [(name, {}) for name in names()] + [
+    ("diffcollage", {"variables": variables, "overlap": overlap})
+    for variables in ("mirrored", "grey", "pure_noise")
+    for overlap in (None, 2)
+]
+
+
+@pytest.mark.parametrize("size", CANVASES)
+@pytest.mark.parametrize(("name", "options"), ON_ONE_SIZE)
+def test_a_network_of_one_fixed_size_is_asked_for_that_size_alone(name, options, size):
+    if (name, options.get("overlap")) == ("diffcollage", 2) and size in ("loop", "torus"):
+        options = options | {"overlap": 4}  # windows 6 px apart close neither
+    strategy = strategy_class(name)(solver=Heun(num_steps=2), **options)
+    denoiser, canvas = OneSize(), CANVASES[size]
+    refused = None if options else REFUSED.get((name, size))
+    if refused is not None:
+        with pytest.raises(ValueError, match=refused):
+            strategy.generate(denoiser, canvas, CanvasNoise(0, [0, 1]))
+        assert denoiser.calls == 0
+        return
+    image = strategy.generate(denoiser, canvas, CanvasNoise(0, [0, 1]))
+    assert image.shape == (2, 3, canvas.height, canvas.width)
+    assert image.isfinite().all()
+
+
+@pytest.mark.parametrize("name", names())
+def test_windows_beyond_what_a_network_knows_are_refused(name):
+    strategy = strategy_class(name)(solver=Heun(num_steps=2), window=16)
+    with pytest.raises(ValueError, match="window must be at most the 8 px"):
+        strategy.generate(OneSize(), Canvas(height=16, width=32), CanvasNoise(0, [0]))

@@ -135,6 +135,21 @@ def test_the_fingerprint_of_clip_is_that_of_its_weights(tiny, tmp_path):
     assert prints[0] == prints[1] != ClipImages("Tiny-CLIP", tmp_path / "other.pt").fingerprint
 
 
+def test_the_activation_is_part_of_clips_fingerprint(tiny, tmp_path):
+    import open_clip
+
+    (tmp_path / "Twin-CLIP.json").write_text(json.dumps(TINY))
+    (tmp_path / "Twin-CLIP-quickgelu.json").write_text(json.dumps(TINY | {"quick_gelu": True}))
+    open_clip.add_model_config(tmp_path)
+    with pytest.warns(UserWarning, match="taken to be of GELU"):
+        plain = ClipImages("Twin-CLIP", tiny[-1])
+    quick = ClipImages("Twin-CLIP-quickgelu", tiny[-1])
+    assert (plain.settings["activation"], quick.settings["activation"]) == ("GELU", "QuickGELU")
+    assert plain.fingerprint != quick.fingerprint
+    images = noise(2, 20, 20)
+    assert not torch.equal(plain(images), quick(images))
+
+
 def test_clip_that_cannot_be_had_is_refused(tiny, tmp_path):
     with pytest.raises(ValueError, match=r"one of open_clip.list_models\(\), got 'CLOP'"):
         ClipImages("CLOP", "openai")

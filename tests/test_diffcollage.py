@@ -149,16 +149,22 @@ def test_counting_numbers_of_the_region_graph(height, width, expected):
 
 
 @pytest.mark.parametrize(
-    ("overlap", "ending"),
-    [(3, r"window=8\."), (0, r"window=8\."), (6, "window=8: a pixel would lie in three windows.")],
+    ("variables", "overlap", "said"),
+    [
+        ("own_size", 3, r"a multiple of 2, .* got 3 for window=8: any will do .* variables=pure"),
+        ("own_size", 0, r"in \(0, window / 2\], got 0 for window=8\.$"),
+        ("own_size", 6, r"got 6 for window=8: a pixel would lie in three windows\.$"),
+        ("mirrored", 0, r"in \(0, window / 2\], got 0 for window=8\.$"),
+        ("mirrored", 5, r"got 5 for window=8: a pixel would lie in three windows\.$"),
+    ],
 )
-def test_an_overlap_that_is_no_variable_is_refused(overlap, ending):
+def test_an_overlap_that_is_no_variable_is_refused(variables, overlap, said):
     denoiser = line(8, 1)
     denoiser.multiple = 2
-    with pytest.raises(
-        ValueError, match=rf"\(0, window / 2\] and a multiple of 2, .* got {overlap} for {ending}$"
-    ):
-        DiffCollage(overlap=overlap).groups(denoiser, Canvas(height=8, width=20, channels=1))
+    with pytest.raises(ValueError, match=said):
+        DiffCollage(overlap=overlap, variables=variables).groups(
+            denoiser, Canvas(height=8, width=20, channels=1)
+        )
 
 
 def root(matrix: Square) -> Square:

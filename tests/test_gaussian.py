@@ -12,6 +12,7 @@ from torch.distributions import MultivariateNormal
 
 from denoisers.contract import PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField, covariance_matrix
+from denoisers.loop_covariance import loop_root, loop_spectrum
 
 LINE = GaussianField()
 PLANE = GaussianField(rows="exponential", columns="exponential", rows_length=2.0)
@@ -568,3 +569,117 @@ def test_a_clean_pixel_has_no_variance():
     sigma = torch.tensor([0.0, 0.5, 0.0, 2.0]).view(1, 1, 1, 4)
     variance = denoiser.with_variance(torch.zeros(1, 1, 1, 4), sigma)[1]
     assert torch.equal(variance > 0, sigma > 0)
+
+
+# Loops
+
+LOOPS = [
+    (12, "exponential", 3.0),
+    (7, "exponential", 30.0),
+    (12, "matern32", 3.0),
+    (9, "matern32", 20.0),
+    (12, "squared_exponential", 2.0),
+    (5, "squared_exponential", 0.3),
+    (6, "independent", 4.0),
+    (4, "exponential", 1e-4),
+    (4, "matern32", 1e-4),
+]
+every_loop = pytest.mark.parametrize(("loop", "family", "length"), LOOPS)
+
+
+@every_loop
+def test_a_loop_is_the_endless_field_summed_over_all_turns(loop, family, length):
+    far = range(-400, 401)  # exp(-400 * 7 / 30) is nothing
+    sums = [
+        math.fsum(correlation(family, length, abs(d + turn * loop)) for turn in far)
+        for d in range(loop)
+    ]
+    matrix = covariance_matrix(loop, family, length, loop)
+    for row, column in itertools.product(range(loop), repeat=2):
+        expected = sums[abs(row - column)] / sums[0]
+        assert matrix[row, column].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_exponential_loop_is_markov():
+    length, loop = 3.0, 12
+    matrix = covariance_matrix(loop, "exponential", length, loop)
+    distance = torch.arange(loop, dtype=torch.float64)
+    expected = torch.cosh((loop / 2 - distance) / length) / math.cosh(loop / 2 / length)
+    torch.testing.assert_close(matrix[0], expected, **ROUNDING)
+    # Nothing but neighbours have a part in each other once all others are known.
+    precision = torch.linalg.inv(matrix)
+    apart = (distance[:, None] - distance).abs()
+    assert precision[(apart > 1) & (apart < loop - 1)].abs().max() < 1e-11
+
+
+@every_loop
+def test_covariances_of_loops_are_covariances(loop, family, length):
+    assert loop_spectrum(loop, family, length).min() >= 0
+    assert torch.linalg.eigvalsh(covariance_matrix(loop, family, length, loop)).min() > -1e-14
+
+
+@pytest.mark.parametrize(("family", "length"), [("matern32", 16.0), ("squared_exponential", 16.0)])
+def test_correlations_by_the_shorter_way_round_would_not_be(family, length):
+    place = torch.arange(96)
+    line = covariance_matrix(96, family, length)[0]
+    apart = torch.minimum((place[:, None] - place) % 96, (place - place[:, None]) % 96)
+    assert torch.linalg.eigvalsh(line[apart]).min() < -1e-3
+
+
+@pytest.mark.parametrize("size", [1, 4, 12])
+@pytest.mark.parametrize("family", ["exponential", "matern32", "squared_exponential"])
+def test_roots_of_loops_are_roots(family, size):
+    root = loop_root(size, 12, family, 2.0)
+    expected = covariance_matrix(size, family, 2.0, 12)
+    torch.testing.assert_close(root @ root.mT, expected, **ROUNDING)
+    assert torch.equal(root, root.tril())
+
+
+TORUS = GaussianField(
+    rows="matern32",
+    rows_length=2.0,
+    columns_length=3.0,
+    rows_loop=6,
+    columns_loop=8,
+    mean=0.3,
+    variance=2.0,
+)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (6, 8), (6, 3)])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_estimates_on_a_torus_are_the_textbooks(shape, mapped):
+    x_t = normal(2, 1, *shape)
+    sigma = random_levels(2, 1, *(shape if mapped else (1, 1)))
+    K = TORUS.covariance(*shape)
+    S = torch.diag_embed(sigma.expand(2, 1, *shape).flatten(1).square())
+    gain = K @ torch.linalg.inv(K + S)
+    centred = (x_t - 0.3).flatten(1)[..., None]
+    torch.testing.assert_close(
+        denoiser(TORUS)(x_t, sigma), 0.3 + (gain @ centred).view_as(x_t), **ROUNDING
+    )
+    posterior = (gain @ S).diagonal(dim1=1, dim2=2).view_as(x_t)
+    torch.testing.assert_close(denoiser(TORUS).variance(x_t, sigma), posterior, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_further_turns_are_those_of_the_first(mapped):
+    x_t = normal(2, 1, 6, 8)
+    sigma = random_levels(1, 1, *((6, 8) if mapped else (1, 1)))
+    x0_hat, variance = denoiser(TORUS).with_variance(x_t, sigma)
+    rows, columns = torch.arange(15) % 6, torch.arange(11) % 8
+    turns = (..., rows[:, None], columns)
+    further = denoiser(TORUS).with_variance(x_t[turns], sigma[turns] if mapped else sigma)
+    assert torch.equal(further[0], x0_hat[turns])
+    assert torch.equal(further[1], variance[turns])
+
+
+def test_samples_of_a_torus_have_its_covariance():
+    eye = torch.eye(48, dtype=torch.float64).view(48, 1, 6, 8)
+    made = (TORUS.sample(eye) - 0.3).flatten(1)
+    torch.testing.assert_close(made.mT @ made, TORUS.covariance(6, 8), **ROUNDING)
+
+
+def test_loops_of_a_pixel_are_refused():
+    with pytest.raises(ValueError, match="a loop must be at least 2 pixels long, got 1"):
+        GaussianField(columns_loop=1)

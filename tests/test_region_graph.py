@@ -1,5 +1,6 @@
 """Region graphs, and DiffCollage on windows that lie as a user likes."""
 
+import dataclasses
 import re
 from itertools import product
 
@@ -297,6 +298,26 @@ def test_regions_that_are_no_cover_are_refused(regions, message):
     strategy = DiffCollage(regions=regions)
     with pytest.raises(ValueError, match=re.escape(message)):
         strategy.generate(Refusing(), SQUARE, CanvasNoise(0, [0]))
+
+
+@pytest.mark.parametrize(
+    ("regions", "message"),
+    [
+        (((0, 0, 8, 7), (0, 5, 8, 7)), None),  # filled up to a window of 8 x 8 px
+        (((0, 0, 8, 8), (0, 7, 8, 5)), None),
+        (((0, 0, 8, 9), (0, 4, 8, 8)), "got 8 x 9 px at row 0, column 0"),
+    ],
+)
+def test_regions_up_to_a_window_may_be_of_any_size_where_they_are_filled(regions, message):
+    strategy = DiffCollage(regions=regions, variables="mirrored")
+    denoiser, canvas = Refusing(), Canvas(height=8, width=12, channels=1)
+    if message is None:
+        strategy.groups(denoiser, canvas)
+        with pytest.raises(ValueError, match="must be multiples of the denoiser's 2 px"):
+            dataclasses.replace(strategy, variables="own_size").groups(denoiser, canvas)
+        return
+    with pytest.raises(ValueError, match=re.escape(message)):
+        strategy.groups(denoiser, canvas)
 
 
 def test_a_region_may_be_as_long_as_a_loop_and_no_longer():

@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,14 @@ def test_a_run_leaves_a_row_for_every_strategy_and_everything_that_made_it(argum
     assert (folder / "contact_sheet.png").is_file()
     assert "diffcollage" in (folder / "report.html").read_text()
     assert "| diffcollage" in (folder / "table.md").read_text()
+
+
+def test_without_a_terminal_every_row_is_told_as_it_is_finished(arguments, tmp_path, capsys):
+    assert main([*arguments, "strategy=naive,diffcollage"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    rows = [line for line in said if ": FID+ " in line]
+    assert [row.partition(":")[0] for row in rows] == ["real", "patches", "naive", "diffcollage"]
+    assert all(re.search(r" network calls, \S+ s a canvas$", row) for row in rows[2:])
 
 
 def test_costs_are_the_closed_forms(arguments, tmp_path):

@@ -178,6 +178,7 @@ class Told(Telling):
             "image_sha256": None if file is None else file.sha256,
             "to_sha256": None if self.end is None else self.end.sha256,
             "backbone": None if self.backbone is None else self.backbone.fingerprint,
+            "seen_by": None if self.backbone is None else self.backbone.seen_by or None,
         }
 
     @property

@@ -49,6 +49,14 @@ class CompletionRow:
         """What tells rows apart."""
         return self.mask, self.name
 
+    @property
+    def line(self) -> str:
+        """Its figures on one line, for logs."""
+        figures = [f"{name} {figure.value:.4g}" for name, figure in self.figures.items()]
+        if self.steps:
+            figures += [f"{self.steps} steps", f"{self.seconds:.3g} s an image"]
+        return f"{self.mask} {self.name}: {', '.join(figures)}"
+
 
 @dataclasses.dataclass
 class CompletionResults:

@@ -32,7 +32,7 @@ from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.frechet import frechet_with_interval
 from benchmarks.metrics.resampling import NORMAL_QUANTILE
 from benchmarks.processes import launched
-from benchmarks.progress import progress_bars
+from benchmarks.progress import progress_bars, told
 from benchmarks.records import plain
 from benchmarks.reference import Reference, reference_of
 from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
@@ -225,7 +225,7 @@ class Study(abc.ABC):
             self._reference = self._measured_reference(progress)
             self._note_reference(self._reference.sha256)
             for mask in dict.fromkeys(trial.mask for trial in self.trials):
-                self._put_photographs(mask)
+                self._put_photographs(mask, progress)
                 for trial in self.trials:
                     if trial.mask == mask:
                         self._attempt(trial, progress)
@@ -277,11 +277,11 @@ class Study(abc.ABC):
             )
         self.results.reference_sha256 = sha256
 
-    def _put_photographs(self, mask: MaskName) -> None:
+    def _put_photographs(self, mask: MaskName, progress: Progress) -> None:
         if self.results.row(mask, REAL) is not None:
             return
         figures = {"fid": self.frechet(self.photographs)} | self.figures_of_photographs(mask)
-        self._put(self._row(mask, REAL, self.photographs, figures))
+        self._put(self._row(mask, REAL, self.photographs, figures), progress)
 
     def _attempt(self, trial: Trial, progress: Progress) -> None:
         """Adds a row if it is not there, or the reason why there is none."""
@@ -290,7 +290,8 @@ class Study(abc.ABC):
         name = " ".join(trial.key)
         task = progress.add_task(name, total=self.images_of(trial))
         try:
-            self._put(self._measured(trial, lambda count: progress.advance(task, count)))
+            row = self._measured(trial, lambda count: progress.advance(task, count))
+            self._put(row, progress)
         except OSError:
             raise  # every row would fail alike
         except Exception as error:
@@ -331,9 +332,10 @@ class Study(abc.ABC):
             ),
         )
 
-    def _put(self, row: CompletionRow) -> None:
+    def _put(self, row: CompletionRow, progress: Progress) -> None:
         self.results.rows.append(row)
         self.results.write(self.folder.path / RECORD)
+        told(progress, row.line)
 
 
 def _features(settings: CompletionSettings, device: torch.device) -> FeatureNetwork:

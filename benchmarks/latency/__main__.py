@@ -26,8 +26,15 @@ from benchmarks.latency.picture import draw
 from benchmarks.latency.plan import Plan, planned, read_command
 from benchmarks.latency.records import RECORD, Absence, LatencyResults, Point
 from benchmarks.latency.settings import LatencySettings
-from benchmarks.latency.table import costs_table, document, latex, notes, seconds_table
-from benchmarks.progress import progress_bars
+from benchmarks.latency.table import (
+    costs_table,
+    document,
+    latex,
+    line_of,
+    notes,
+    seconds_table,
+)
+from benchmarks.progress import progress_bars, told
 from denoisers.checkpoint import describe_checkpoint, load_denoiser
 from denoisers.contract import PatchDenoiser
 
@@ -139,6 +146,9 @@ class Run:
                 work = partial(self._time, point, number)
                 self._attempt(point.strategy, width, work, progress)
                 progress.advance(task)
+                timed = self.results.point(point.strategy, width)
+                if timed is not None:
+                    told(progress, line_of(timed))
         progress.update(task, completed=total)
 
     def _attempt(self, name: str, width: int, work: Callable[[], None], progress: Progress) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "costs_table",
     "document",
     "latex",
+    "line_of",
     "notes",
     "seconds",
     "seconds_table",
@@ -92,6 +93,16 @@ def costs(results: LatencyResults, width: int) -> list[Column]:
         column("floor s", lambda point: _of_floor(point.floor_seconds, floor)),
         column(f"{TIMES} floor", lambda point: _of_floor(point.ratio_to_floor, floor)),
     ]
+
+
+def line_of(point: Point) -> str:
+    """Returns a point on one line, for logs."""
+    return (
+        f"{short(point.strategy)}, width {point.width}: "
+        f"{_spread(point.latency, quartiles=True)} s, "
+        f"{point.network_calls:,} calls, {point.pixels_per_pixel:,.1f} px/px, "
+        f"{100 * point.network_share:.1f} % in network"
+    )
 
 
 def notes(results: LatencyResults) -> list[str]:

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
+from backbones.activation import activation, with_its_activation
 from benchmarks.metrics.features import fingerprint_of
 
 __all__ = ["ClipImages"]
@@ -19,11 +20,13 @@ class ClipImages:
     """CLIP's image tower, in float32, behind open_clip's own preprocessing.
 
     Attributes:
-        name: The model's.
+        name: The model's, its activation included.
+        settings: What figures rest on beside its weights, as plain values.
         fingerprint: SHA-256 of the image tower's weights and of the settings, in hexadecimal.
 
     Args:
-        model: A model that open_clip knows, as `ViT-B-32`.
+        model: A model that open_clip knows, as `ViT-B-32`; for pretrained weights that need
+            another activation its twin, `ViT-B-32-quickgelu`, is taken by itself.
         weights: A file of its weights, or the tag of pretrained ones, which are downloaded.
         device: Where to compute.
 
@@ -45,10 +48,15 @@ class ClipImages:
                 f"CLIP's weights must be a file or one of {', '.join(tags) or 'no tags'}, got "
                 f"{str(weights)!r}."
             )
-        network, self._preprocess = _loaded(open_clip, model, weights)
-        self.name = model
-        settings = {"name": model, "preprocessing": str(self._preprocess), "dtype": "float32"}
-        self.fingerprint = fingerprint_of(network.visual.state_dict(), settings)
+        self.name = with_its_activation(open_clip, model, weights)
+        network, self._preprocess = _loaded(open_clip, self.name, weights)
+        self.settings = {
+            "name": self.name,
+            "activation": activation(open_clip, self.name),
+            "preprocessing": str(self._preprocess),
+            "dtype": "float32",
+        }
+        self.fingerprint = fingerprint_of(network.visual.state_dict(), self.settings)
         self._network = network.eval().requires_grad_(False).to(device)
         self._device = device
 

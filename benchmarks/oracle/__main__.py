@@ -19,8 +19,8 @@ from benchmarks.oracle.measure import Trial, case_record, true_samples
 from benchmarks.oracle.picture import Strips, draw
 from benchmarks.oracle.plan import Job, planned, read_command
 from benchmarks.oracle.records import CaseRecord, OracleResults
-from benchmarks.oracle.table import case_table, document, notes
-from benchmarks.progress import progress_bars
+from benchmarks.oracle.table import case_table, document, line_of, notes
+from benchmarks.progress import progress_bars, told
 from denoisers.contract import Image
 
 __all__ = ["main", "planned", "read_command"]
@@ -120,6 +120,7 @@ class Run:
                 drawn, row = trial.drawn(), trial.measured(advance)
                 record.rows.append(row)
                 self.results.write(self.folder / RECORD)
+                told(progress, f"{record.name}, {line_of(row)}")
                 return drawn
             return trial.drawn()
         except OSError:

@@ -33,7 +33,10 @@ def relative_w2(true: Square, made: Square) -> float:
 
 
 def correlation_of_neighbours(covariance: Square, canvas: Canvas, borders: Borders) -> float | None:
-    """Mean correlation of two pixels with a window border between them; None without borders."""
+    """Mean correlation of two pixels with a window border between them; None without borders.
+
+    A border at 0 lies between the last pixel and the first, where a loop closes.
+    """
     pairs = _pairs_across(canvas, borders)
     if not len(pairs):
         return None
@@ -46,15 +49,24 @@ def variance_at_borders(covariance: Square, canvas: Canvas, borders: Borders) ->
     return covariance.diag()[pairs.unique()].mean().item() if len(pairs) else None
 
 
-def variance_at_the_end(covariance: Square, canvas: Canvas) -> float:
-    """Mean variance of the last column: the far end of growth to the right."""
+def variance_at_the_end(covariance: Square, canvas: Canvas) -> float | None:
+    """Mean variance of the last column: the far end of growth to the right; None on a loop."""
+    if canvas.wrap_width:
+        return None
     return covariance.diag().view(canvas.height, canvas.width)[:, -1].mean().item()
 
 
 def correlation_by_distance(covariance: Square, canvas: Canvas) -> Float64[Tensor, " distances"]:
-    """Mean correlation of two pixels of a row, 0, 1, 2, ... pixels apart."""
+    """Mean correlation of two pixels of a row, 0, 1, 2, ... pixels apart; by the shorter way round.
+
+    Where a row is a loop, half of it is as far as two pixels can be from each other.
+    """
     rows = _correlations(covariance).view(2 * (canvas.height, canvas.width))
     within = torch.einsum("rirj->ij", rows) / canvas.height
+    if canvas.wrap_width:
+        place = torch.arange(canvas.width)
+        farthest = canvas.width // 2
+        return torch.stack([within[place, place - far].mean() for far in range(farthest + 1)])
     return torch.stack([within.diagonal(distance).mean() for distance in range(canvas.width)])
 
 

@@ -142,20 +142,28 @@ class Trial:
 
     def _borders(self) -> Borders:
         """Returns where windows meet, those of growth from the true start if there is one."""
-        borders = self.strategy.borders(self.denoiser, self.case.canvas)
-        if self.true_start is None:
-            return borders
-        rows, columns = self.strategy.axes(self.denoiser, self.case.canvas)
+        canvas = self.case.canvas
+        if not isinstance(self.strategy, SequentialStrategy):
+            borders = self.strategy.borders(self.denoiser, canvas)
+            # All windows at once begin at the first pixel, so that a loop closes between two.
+            return Borders(
+                (0,) * canvas.wrap_height + borders.rows, (0,) * canvas.wrap_width + borders.columns
+            )
+        rows, columns = self.strategy.axes(self.denoiser, canvas)
         painter = torch.full((rows.length, columns.length), -1)
-        place = self.true_start
         given = torch.zeros_like(painter, dtype=torch.bool)
-        given[place.top :, place.left :][: place.height, : place.width] = True
-        plan = self.strategy.plan(rows, columns, self.case.canvas, given)
+        if self.true_start is not None:
+            place = self.true_start
+            given[place.top :, place.left :][: place.height, : place.width] = True
+        plan = self.strategy.plan(rows, columns, canvas, given)
         for number, filling in enumerate(plan):
             window = (filling.rows[:, None], filling.columns)
             painter[window] = painter[window].where(filling.known | given[window], number)
-        painter = painter[: self.case.canvas.height, : self.case.canvas.width]
-        return Borders(_changes(painter.mT), _changes(painter))
+        painter = painter[: canvas.height, : canvas.width]
+        return Borders(
+            _changes(painter.mT, wraps=canvas.wrap_height),
+            _changes(painter, wraps=canvas.wrap_width),
+        )
 
     def _values(self, made: Outcome) -> tuple[dict[str, float | None], Sampling | None]:
         """Returns the figures, and what samples add to them."""
@@ -181,6 +189,10 @@ class Trial:
             variance = variance_at_borders(made.covariance, canvas, borders)
             return variance and variance / field.variance
 
+        def end_variance(made: Moments) -> float | None:
+            variance = variance_at_the_end(made.covariance, canvas)
+            return variance and variance / field.variance
+
         return {
             "w2": lambda made: relative_w2(true, made.covariance),
             "mean_w2": lambda made: (
@@ -190,9 +202,7 @@ class Trial:
                 made.covariance, canvas, borders
             ),
             "border_variance": border_variance,
-            "end_variance": lambda made: (
-                variance_at_the_end(made.covariance, canvas) / field.variance
-            ),
+            "end_variance": end_variance,
         }
 
     def _floor(self, samples: int) -> float:
@@ -222,6 +232,7 @@ def case_record(case: Case) -> CaseRecord:
         name=case.name,
         field=plain(case.field),
         canvas=(height, width),
+        wraps=(case.canvas.wrap_height, case.canvas.wrap_width),
         window=case.window,
         overlap=case.overlap,
         neighbours=correlation[1].item(),
@@ -229,7 +240,8 @@ def case_record(case: Case) -> CaseRecord:
     )
 
 
-def _changes(painter: torch.Tensor) -> tuple[int, ...]:
+def _changes(painter: torch.Tensor, *, wraps: bool) -> tuple[int, ...]:
     """Returns the columns that differ from the one before them anywhere."""
-    changed = (painter[:, 1:] != painter[:, :-1]).any(0)
-    return tuple((changed.nonzero()[:, 0] + 1).tolist())
+    changed = (painter != painter.roll(1, 1)).any(0)
+    changed[0] &= wraps
+    return tuple(changed.nonzero()[:, 0].tolist())

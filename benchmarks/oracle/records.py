@@ -62,8 +62,8 @@ class OracleRow:
         settings: Every setting of the strategy, its solver's included.
         steps: Steps down the ladder of levels.
         true_start: Where it was given a true sample to go on from; None if nowhere.
-        border_rows: Rows above which its windows meet.
-        border_columns: Columns before which its windows meet.
+        border_rows: Rows above which its windows meet; 0 where a loop closes.
+        border_columns: Columns before which its windows meet; 0 where a loop closes.
         method: How canvases were probed: `unit vectors` and `gradient` are exact, `samples` not.
         canvases: Unit vectors, or pixels whose gradient was taken, or samples.
         numbers: Random numbers that one canvas draws.
@@ -73,7 +73,7 @@ class OracleRow:
         mean_w2: What the error of the mean would add to that: its square over the field's variance.
         seam_correlation: Correlation of neighbours across window borders.
         border_variance: Variance next to window borders, over the field's.
-        end_variance: Variance of the last column, over the field's.
+        end_variance: Variance of the last column, over the field's; None on a loop.
         correlation: Correlation of two pixels of a row, by distance.
         sampling: What samples add to that; None where figures are exact.
         evaluations: What one canvas asks of the denoiser.
@@ -94,7 +94,7 @@ class OracleRow:
     mean_w2: float
     seam_correlation: float | None
     border_variance: float | None
-    end_variance: float
+    end_variance: float | None
     correlation: list[float]
     sampling: Sampling | None
     evaluations: Evaluations
@@ -113,6 +113,7 @@ class CaseRecord:
         overlap: What neighbouring windows share, in pixels.
         neighbours: True correlation of neighbours along a row.
         correlation: True correlation of two pixels of a row, by distance.
+        wraps: Whether the bottom continues at the top, and the right edge at the left.
         rows: One for each finished strategy.
         failures: Why a strategy has no row, by its name.
     """
@@ -124,6 +125,7 @@ class CaseRecord:
     overlap: int
     neighbours: float
     correlation: list[float]
+    wraps: tuple[bool, bool] = (False, False)
     rows: list[OracleRow] = dataclasses.field(default_factory=list)
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -158,7 +160,9 @@ class OracleResults:
 
 
 def _case_from(content: dict[str, Any]) -> CaseRecord:
-    sizes = {name: tuple(content[name]) for name in ("canvas", "window")}
+    sizes = {
+        name: tuple(content[name]) for name in ("canvas", "window", "wraps") if name in content
+    }
     return CaseRecord(**content | sizes | {"rows": [_row_from(row) for row in content["rows"]]})
 
 

@@ -53,7 +53,7 @@ def _refuse_windows(name: str, window: int, overlap: int, **sides: int) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Line:
-    """A one-dimensional field: canvases one pixel high.
+    """A one-dimensional field: canvases one pixel high, which may close to a loop.
 
     Args:
         width: Pixels of a canvas.
@@ -61,6 +61,8 @@ class Line:
         overlap: Pixels that neighbouring windows share.
         covariance: Family of the field's covariance.
         length: Its correlation length, in pixels, or several, with a field for each.
+        wrap_width: Whether the right edge continues at the left, in the field as on the canvas: a
+            loop. Windows must close it.
     """
 
     width: int = 96
@@ -68,6 +70,7 @@ class Line:
     overlap: int = 8
     covariance: Covariance = "exponential"
     length: float | tuple[float, ...] = (4.0, 16.0)
+    wrap_width: bool = False
 
     def __post_init__(self) -> None:
         _refuse_windows("line", self.window, self.overlap, width=self.width)
@@ -76,15 +79,17 @@ class Line:
         """Returns one case for each length."""
         return [
             Case(
-                name=f"line, {self.covariance}, length {length:g}",
+                name=f"{'loop' if self.wrap_width else 'line'}, {self.covariance}, "
+                f"length {length:g}",
                 field=GaussianField(
                     rows="independent",
                     columns=self.covariance,
                     columns_length=length,
+                    columns_loop=self.width if self.wrap_width else None,
                     mean=mean,
                     variance=variance,
                 ),
-                canvas=Canvas(height=1, width=self.width, channels=1),
+                canvas=Canvas(height=1, width=self.width, channels=1, wrap_width=self.wrap_width),
                 window=(1, self.window),
                 overlap=self.overlap,
             )
@@ -103,6 +108,8 @@ class Plane:
         overlap: Pixels that neighbouring windows share.
         covariance: Family of the field's covariance along either axis.
         length: Its correlation length, in pixels, or several, with a field for each.
+        wrap_height: Whether the bottom continues at the top, in the field as on the canvas.
+        wrap_width: Whether the right edge continues at the left; with both it is a torus.
     """
 
     height: int = 20
@@ -111,6 +118,8 @@ class Plane:
     overlap: int = 4
     covariance: Covariance = "exponential"
     length: float | tuple[float, ...] = 2.0
+    wrap_height: bool = False
+    wrap_width: bool = False
 
     def __post_init__(self) -> None:
         _refuse_windows("plane", self.window, self.overlap, height=self.height, width=self.width)
@@ -119,21 +128,36 @@ class Plane:
         """Returns one case for each length."""
         return [
             Case(
-                name=f"plane, {self.covariance}, length {length:g}",
+                name=f"{self._shape}, {self.covariance}, length {length:g}",
                 field=GaussianField(
                     rows=self.covariance,
                     columns=self.covariance,
                     rows_length=length,
                     columns_length=length,
+                    rows_loop=self.height if self.wrap_height else None,
+                    columns_loop=self.width if self.wrap_width else None,
                     mean=mean,
                     variance=variance,
                 ),
-                canvas=Canvas(height=self.height, width=self.width, channels=1),
+                canvas=Canvas(
+                    height=self.height,
+                    width=self.width,
+                    channels=1,
+                    wrap_height=self.wrap_height,
+                    wrap_width=self.wrap_width,
+                ),
                 window=(self.window, self.window),
                 overlap=self.overlap,
             )
             for length in _several(self.length)
         ]
+
+    @property
+    def _shape(self) -> str:
+        """What the canvas is called."""
+        wraps = (self.wrap_height, self.wrap_width)
+        names = ("plane", "plane that wraps across", "plane that wraps down", "torus")
+        return names[2 * wraps[0] + wraps[1]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from benchmarks.oracle.records import CaseRecord, OracleResults, OracleRow
 
-__all__ = ["case_table", "document", "error_of", "notes", "ordered", "short"]
+__all__ = ["case_table", "document", "error_of", "line_of", "notes", "ordered", "short"]
 
 ABSENT = "\N{EN DASH}"
 W2 = "W2\N{SUPERSCRIPT TWO}"
@@ -50,6 +50,9 @@ class Column:
     def name(self) -> str:
         """The whole head on one line."""
         return f"{self.title} {self.detail}".strip()
+
+
+END = Column("variance", "at end", lambda row: _figure(row.end_variance, 3))
 
 
 def case_table(record: CaseRecord, *, width: int | None = None) -> Table:
@@ -96,12 +99,22 @@ def columns(record: CaseRecord) -> list[Column]:
         *found,
         Column("seam", "corr.", lambda row: _figure(row.seam_correlation, 3)),
         Column("variance", "at seams", lambda row: _figure(row.border_variance, 3)),
-        Column("variance", "at end", lambda row: _figure(row.end_variance, 3)),
+        *([] if record.wraps[1] else [END]),
         Column("calls", "", lambda row: f"{row.evaluations.network_calls:,}"),
         Column("patches", "", lambda row: f"{row.evaluations.patch_evaluations:,}"),
         Column("px/px", "", lambda row: f"{row.evaluations.pixels_per_pixel:,.0f}"),
         Column("gradient", "passes", lambda row: f"{row.evaluations.gradient_passes:,}"),
     ]
+
+
+def line_of(row: OracleRow) -> str:
+    """Returns a row's figures on one line, for logs."""
+    error = "exact" if row.sampling is None else f"{ERROR} {error_of(row)}"
+    return (
+        f"{short(row.strategy)}: {W2} {_figure(row.w2)} ({error}), seam corr. "
+        f"{_figure(row.seam_correlation, 3)}, variance at seams {_figure(row.border_variance, 3)}, "
+        f"{row.evaluations.network_calls:,} calls; {row.seconds:.0f} s"
+    )
 
 
 def ordered(record: CaseRecord) -> list[OracleRow]:

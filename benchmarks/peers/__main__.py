@@ -26,7 +26,7 @@ from benchmarks.peers.records import MULTIDIFFUSION, PANORAMA, RECORD, PeerResul
 from benchmarks.peers.settings import Command, read_command
 from benchmarks.peers.table import TABLE, document
 from benchmarks.peers.theirs import Theirs, Worker
-from benchmarks.progress import progress_bars
+from benchmarks.progress import progress_bars, told
 
 __all__ = ["Run", "main"]
 
@@ -110,6 +110,7 @@ class Run:
             self.results.findings.append(found(case, *self.bench.sides(case.pipeline)))
             self._save()
             progress.advance(task)
+            told(progress, self.results.findings[-1].line)
 
     def _time(self, progress: Progress) -> None:
         """Times everything once in every round, and in the next one in the opposite order."""
@@ -126,6 +127,7 @@ class Run:
                 progress.advance(task)
             self.results.rows = [row.added(timings[row.key]) for row in self.results.rows]
             self._save()
+            told(progress, f"round {number + 1} of {repeats}: {_seconds(self.results.rows)}")
 
     def _warmed_up(self, entrants: list[Entrant], advance: Callable[[], None]) -> list[Row]:
         """Runs everything once untimed; returns what it asked for, and how far latents differ."""
@@ -142,6 +144,15 @@ class Run:
 
     def _save(self) -> None:
         self.results.write(self.folder / RECORD)
+
+
+def _seconds(rows: list[Row]) -> str:
+    """Returns what the last run of every row took."""
+    return ", ".join(
+        f"{row.name} ({row.batch or 'all'} views a call{', pixels' if row.decoded else ''}) "
+        f"{row.seconds[-1]:.3g} s"
+        for row in rows
+    )
 
 
 def fresh_results(command: Command, arguments: list[str], bench: Bench) -> PeerResults:

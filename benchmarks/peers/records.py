@@ -38,6 +38,16 @@ class Finding:
     ours: float | None
     said: dict[str, str] = dataclasses.field(default_factory=dict)
 
+    @property
+    def line(self) -> str:
+        """Its figures on one line, for logs."""
+        sides = {"theirs": self.theirs, "ours": self.ours}
+        told = (
+            f"{side} {self.said.get(side) if figure is None else f'{figure:.4g}'}"
+            for side, figure in sides.items()
+        )
+        return f"{self.defect}, {self.where}: {', '.join(told)}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:

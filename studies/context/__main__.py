@@ -12,7 +12,7 @@ from benchmarks.report.contact_sheet import contact_sheet
 from studies.context.configurations import CONFIGURATIONS, Scale, Training, study_hash
 from studies.context.measuring import Measuring
 from studies.context.table import STRATEGIES, markdown, plain_line
-from studies.harness import pictured
+from studies.harness import pictured, said
 from studies.training import differs
 
 __all__ = ["study"]
@@ -122,6 +122,7 @@ def study(
             training.carry_out()
             runs[name] = measuring.canvases(training)
             lines.append(measuring.line(training, runs[name]))
+            said(lines[-1].line)
         except (RuntimeError, ValueError, OSError) as error:
             print(f"error: {name}: {error}", file=sys.stderr)
             return 1

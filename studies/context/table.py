@@ -44,6 +44,17 @@ class Line:
     completion: Mapping[str, Completion]
     responses: Mapping[str, float]
 
+    @property
+    def line(self) -> str:
+        """Its first figures on one line, for logs."""
+        first = (
+            f"{strategy} FID+ {figures['fid_plus'].value:.3g}"
+            for strategy, figures in self.figures.items()
+            if "fid_plus" in figures
+        )
+        losses = f"loss {self.loss:.4f}, with no more told than places {self.loss_untold:.4f}"
+        return ", ".join([f"{self.name}: {losses}", *first])
+
 
 def markdown(lines: list[Line], caption: str) -> str:
     """Returns the tables, the caption above them."""

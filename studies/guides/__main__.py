@@ -8,10 +8,11 @@ from types import MappingProxyType
 from jsonargparse import auto_cli
 
 from benchmarks.atomic import whole
+from benchmarks.lines import line_of
 from benchmarks.report.contact_sheet import contact_sheet
 from strategies.catalogue import strategy_class
 from strategies.parallel import ParallelStrategy
-from studies.harness import Run, cells, measured, pictured, table
+from studies.harness import Run, cells, measured, pictured, said, table
 from studies.training import ROOT
 
 __all__ = ["WAYS", "study"]
@@ -115,6 +116,8 @@ def study(
         except RuntimeError as error:
             print(f"error: {way}: {error}", file=sys.stderr)
             return 1
+        for row in found[way].results.rows:
+            said(f"{way}, {line_of(row)}")
         caption = (
             f"{denoiser.stem}, N = {num_samples}, {budget:g} pixels evaluated for each pixel, "
             f"seed {seed}"

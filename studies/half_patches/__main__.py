@@ -12,6 +12,7 @@ from studies.half_patches.canvases import perfect_canvases, pictured
 from studies.half_patches.measuring import Measuring
 from studies.half_patches.table import canvas_table, excess_table, perfect_table
 from studies.half_patches.training import study_hash
+from studies.harness import said
 from studies.training import ROOT, differs
 
 __all__ = ["study"]
@@ -80,6 +81,7 @@ def study(
         lines: list[str] = []
         for part in parts(measuring):
             lines += [*part, ""]
+            said("\n".join(part))
             with whole(folder / "table.md") as file:
                 file.write_text("\n".join(lines))
     except (RuntimeError, ValueError) as error:

@@ -7,7 +7,7 @@ from typing import Literal
 from jsonargparse import auto_cli
 
 from benchmarks.atomic import whole
-from studies.harness import measured
+from studies.harness import measured, said
 from studies.noise_levels.table import line_of, markdown
 from studies.noise_levels.training import SAMPLERS, Training, study_hash
 from studies.training import differs
@@ -83,6 +83,7 @@ def study(
             print(f"error: {error}", file=sys.stderr)
             return 1
         lines.append(line_of(sampler, losses, run.results))
+        said(lines[-1].line)
         caption = (
             f"{data}, {steps} steps of 64 patches, N = {num_samples} canvases, {num_steps} steps "
             f"of Heun's method, seed {seed}"

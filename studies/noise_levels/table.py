@@ -26,6 +26,13 @@ class Line:
     naive: Estimate
     async_patch: Estimate | None
 
+    @property
+    def line(self) -> str:
+        """Its first figures on one line, for logs."""
+        figures = {"patches": self.patches, "naive": self.naive, "async_patch": self.async_patch}
+        found = [f"{name} {figure.value:.3g}" for name, figure in figures.items() if figure]
+        return f"{self.sampler}: loss {self.losses['loss']:.4f}, FID {', '.join(found)}"
+
 
 def line_of(sampler: str, losses: dict[str, float], results: Results) -> Line:
     """Returns a sampler's line."""
