@@ -216,8 +216,8 @@ def test_what_was_told_of_images_is_told_of_them_again(mode, tmp_path, capsys):
     if mode == "seedless":  # told of no image, it needs none
         return
     Picture.new("RGB", (80, 40)).save(moved / "0.png")
-    for path in moved.glob("*.png"):
-        Picture.new("RGB", (80, 40)).save(path)
+    for number, path in enumerate(moved.glob("*.png")):
+        Picture.new("RGB", (80, 40), (number, 0, 0)).save(path)
     assert main([str(picture), *told]) == 2
     assert "the seed images must be what the picture was made from" in capsys.readouterr().err
 

@@ -243,8 +243,8 @@ def test_a_weights_file_cannot_run_code(tmp_path):
 def test_glued_crops_are_the_outer_columns_of_one_photograph(tmp_path):
     # Level = column, so that a crop tells where it was taken.
     columns = np.broadcast_to(np.arange(200, dtype=np.uint8)[:, None], (40, 200, 3))
-    for index in range(6):
-        Image.fromarray(columns.copy()).save(tmp_path / f"{index}.png")
+    for index in range(6):  # images of levels that differ, or all would be copies of one
+        Image.fromarray(columns + np.uint8(index)).save(tmp_path / f"{index}.png")
     crops = spoilt_crops(Photos(root=tmp_path, patch_size=SIDE, flip=False), 4)
     glued = crops["glued within a photograph"]
     steps = glued.to(torch.int16).diff(dim=-1)

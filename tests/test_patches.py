@@ -17,7 +17,9 @@ def trainer(rank: int, world_size: int, batches_done: int) -> SimpleNamespace:
     """What `PatchData` asks of a trainer."""
     progress = SimpleNamespace(total=SimpleNamespace(processed=batches_done))
     loops = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    return SimpleNamespace(global_rank=rank, world_size=world_size, fit_loop=loops)
+    return SimpleNamespace(
+        global_rank=rank, world_size=world_size, fit_loop=loops, overfit_batches=0
+    )
 
 
 def served(data: Numbered) -> list[int]:
