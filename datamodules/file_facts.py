@@ -21,6 +21,7 @@ from datamodules.image_file import decode, upright_size
 __all__ = ["Facts", "facts_of"]
 
 THREADS = 4
+PAUSE = 30.0  # seconds until a log is told how far it is, then twice as long every time
 SETTLED = 2_000_000_000  # ns; a file may change once more within the tick of its clock
 
 
@@ -88,14 +89,21 @@ def _examined(path: Path, max_megapixels: float) -> Facts:
 
 
 def _shown(found: Iterator[Facts], total: int) -> Iterator[Facts]:
-    return track(
-        found,
-        description="Checking images",
-        total=total,
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+    """Shows how far it is: a bar on a terminal, elsewhere a line now and then."""
+    if not sys.stderr.isatty():
+        return _told(found, total)
+    console = Console(stderr=True)
+    return track(found, description="Checking images", total=total, console=console, transient=True)
+
+
+def _told(found: Iterator[Facts], total: int) -> Iterator[Facts]:
+    due, pause = time.monotonic() + PAUSE, PAUSE
+    for number, facts in enumerate(found, 1):
+        yield facts
+        if time.monotonic() > due and number < total:
+            print(f"checking images: {number:,} of {total:,}", file=sys.stderr, flush=True)
+            pause *= 2
+            due = time.monotonic() + pause
 
 
 def _stamp(path: Path) -> list[int]:

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import lightning as L
 import torch
 
 __all__ = ["Stopwatch", "provenance"]
+
+USED = ("torch", "lightning", "numpy", "pillow")  # what weights may depend on
 
 
 class Stopwatch:
@@ -50,7 +53,7 @@ def provenance(trainer: L.Trainer, stopwatch: Stopwatch, losses_step: int | None
         "machine": _machine(),
         "threads": torch.get_num_threads(),
         "date": datetime.now(UTC).date().isoformat(),
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in USED},
         "losses_step": losses_step,
         "losses": {
             name: round(float(value), 5)

@@ -1,5 +1,6 @@
 """Small experiments on a Gaussian field, repeated: how often intervals hold the large-N value."""
 
+import pytest
 import torch
 
 from benchmarks.metrics.correlation import Autocorrelation
@@ -68,6 +69,7 @@ def coverages_of_curve(experiments: list[dict], name: str, truth: list[float]) -
 AT_LEAST = 0.88
 
 
+@pytest.mark.slow
 def test_intervals_of_pixels_hold_the_large_value():
     truth = measured(pixel_metrics(), canvases_of(FIELD, 10_000, seed=1))
     experiments = [
@@ -84,6 +86,7 @@ def test_intervals_of_pixels_hold_the_large_value():
         assert held.min() > 0.84, name
 
 
+@pytest.mark.slow
 def test_intervals_of_features_hold_the_large_value():
     reference = NETWORK(canvases_of(REAL_FIELD, 600, seed=2, width=HEIGHT))
     large = NETWORK(canvases_of(FIELD, 10_000, seed=3, width=HEIGHT))

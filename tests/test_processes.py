@@ -167,6 +167,7 @@ def test_a_killed_run_goes_on_with_more_processes_and_makes_nothing_twice(weight
     assert made.items() <= after.items()  # neither lost nor written again
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_ends_the_run_and_the_same_command_goes_on(weights, tmp_path, whole):
     runner = Runner(weights, tmp_path)
     process = runner.start("batch_size=1", "devices=2")
@@ -199,6 +200,7 @@ def test_processes_that_torchrun_starts_on_two_nodes_make_the_figures_of_one(
     assert_same(runner.results(), whole)
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_first_process_that_was_killed(weights, tmp_path, whole):
     runner = Runner(weights, tmp_path)
     process = runner.start("batch_size=1", "devices=2", "num_samples=2000")
