@@ -5,9 +5,9 @@
 # so a function of it can be the target, however the program was started: as a file, as
 # `python -m package.train`, or as `python -m package`.
 #
-# Seen with CPython 3.9, 3.11 and 3.13: the first two work; with `python -m package` the child ends with status 1
-# and "AttributeError: Can't get attribute 'work'". A main module whose name ends in ".__main__" is
-# not imported in the child. The same file started as `python package/__main__.py` works.
+# Seen with CPython 3.9, 3.11 and 3.13: the first two work; with `python -m package` the child ends
+# with status 1 and "AttributeError: Can't get attribute 'work'". A main module whose name ends in
+# ".__main__" is not imported in the child. The same file works as `python package/__main__.py`.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 folder=$(mktemp -d)
