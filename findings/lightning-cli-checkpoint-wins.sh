@@ -13,7 +13,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install -qq --disable-pip-version-check lightning==2.6.6 torch==2.14.1 "jsonargparse[signatures]==4.53.0"
+venv/bin/pip install -qq --disable-pip-version-check \
+    lightning==2.6.6 torch==2.14.1 "jsonargparse[signatures]==4.53.0"
 
 venv/bin/python - <<'PYTHON'
 import logging
@@ -72,8 +73,9 @@ tested = run("test", "--ckpt_path=run.ckpt", *overrides)
 without = run("test", *overrides)
 seen = tested.model.hparams.threshold
 print("guess: the threshold tested is 0.9, with the checkpoint and without")
-print(f"seen:  threshold {seen}, batch size {tested.datamodule.hparams.batch_size} with --ckpt_path")
+size = tested.datamodule.hparams.batch_size
+print(f"seen:  threshold {seen}, batch size {size} with --ckpt_path")
 print(f"       threshold {without.model.hparams.threshold} without")
-if seen != 0.5 or without.model.hparams.threshold != 0.9:
+if (seen, size) != (0.5, 4) or without.model.hparams.threshold != 0.9:
     sys.exit(f"It changed: --model.threshold=0.9 with --ckpt_path gives {seen}.")
 PYTHON
