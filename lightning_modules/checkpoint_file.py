@@ -51,7 +51,7 @@ def refuse_other_training(folder: Path, resumed: str | Path | None) -> None:
     last = newest(found)
     raise TrainingError(
         f"{folder} holds another training ({last.name} is the newest): go on with that one by "
-        f"--ckpt_path {last}, or give this one a folder of its own, --trainer.default_root_dir DIR."
+        f"--ckpt_path {last}, or give this one another folder (--trainer.default_root_dir DIR, or the dirpath that is set)."
     )
 
 
