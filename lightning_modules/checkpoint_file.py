@@ -51,7 +51,8 @@ def refuse_other_training(folder: Path, resumed: str | Path | None) -> None:
     last = newest(found)
     raise TrainingError(
         f"{folder} holds another training ({last.name} is the newest): go on with that one by "
-        f"--ckpt_path {last}, or give this one another folder (--trainer.default_root_dir DIR, or the dirpath that is set)."
+        f"--ckpt_path {last}, or give this one another folder (--trainer.default_root_dir DIR, or "
+        "the dirpath that is set)."
     )
 
 
