@@ -35,7 +35,9 @@ def looks_whole(data: bytes) -> bool:
     A file that was cut off has none, and is told without decoding.
     """
     if data.startswith(JPEG):
-        return END in data[-65536:]
+        # Not in what comes before the scans: a thumbnail has an end of its own.
+        *_, scans = _segments(memoryview(data))
+        return END in bytes(scans[-65536:])
     if data.startswith(PNG):
         return any(name == b"IEND" for name, _ in _chunks(memoryview(data)))
     if data.startswith(GIF):

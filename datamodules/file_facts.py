@@ -107,12 +107,12 @@ def _told(found: Iterator[Facts], total: int) -> Iterator[Facts]:
 
 
 def _stamp(path: Path) -> list[int]:
-    """Size and time of change of a file; empty if it cannot be asked."""
+    """Size and times of change of a file; empty if it cannot be asked."""
     try:
         status = path.stat()
     except OSError:
         return []
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 class _Kept:
@@ -123,7 +123,7 @@ class _Kept:
         name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self.path = folder / "images" / f"{name}.json"
         # What can be read, and what is said of it, depends on these.
-        self.made_by = {"format": 1, "pillow": PIL.__version__, "max_megapixels": max_megapixels}
+        self.made_by = {"format": 2, "pillow": PIL.__version__, "max_megapixels": max_megapixels}
         self.before = self._read()
         self.now: dict[str, tuple[list[int], Facts]] = {}
 
@@ -145,7 +145,7 @@ class _Kept:
         """Writes all at once, if something is new and there is a place for it."""
         if self.now == self.before:
             return
-        files = {path: [*stamp, asdict(facts)] for path, (stamp, facts) in self.now.items()}
+        files = {path: [stamp, asdict(facts)] for path, (stamp, facts) in self.now.items()}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial = self.path.with_suffix(f".{os.getpid()}.partial")
@@ -160,8 +160,6 @@ class _Kept:
             files = found.pop("files")
             if found != self.made_by:
                 return {}
-            return {
-                path: ([size, time], Facts(**facts)) for path, (size, time, facts) in files.items()
-            }
+            return {path: (stamp, Facts(**facts)) for path, (stamp, facts) in files.items()}
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return {}

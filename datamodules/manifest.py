@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -101,13 +101,12 @@ class Manifest:
         skipped = len(self.skipped) - trained_on
         return counts | {"copies": copies, "skipped": skipped, "trained_on": trained_on}
 
-    def without(self, contents: Iterable[str]) -> "Manifest":
-        """Returns it without the test images of these contents, which are skipped then."""
-        gone = set(contents)
-        left = [each for each in self.photos if each.split == "test" and each.content in gone]
+    def without(self, paths: Collection[str]) -> "Manifest":
+        """Returns it without these images, which the denoiser was trained on, and are skipped."""
+        left = (each for each in self.photos if each.path in paths)
         reason = "the denoiser was trained on this image"
         skipped = (Skipped(each.path, "trained on", reason, each.sha256) for each in left)
-        kept = (each for each in self.photos if each not in left)
+        kept = (each for each in self.photos if each.path not in paths)
         return replace(self, photos=tuple(kept), skipped=(*self.skipped, *skipped))
 
     def as_dict(self) -> dict[str, Any]:

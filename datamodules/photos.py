@@ -28,6 +28,14 @@ NAME = 16  # hexadecimal digits that name a content among those a denoiser was t
 LOG = logging.getLogger(__name__)
 
 
+def names_of(photo: Photo) -> set[str]:
+    """Returns what an image is called among those that were trained on: by pixels, and by bytes.
+
+    Data sets of the same files may know them by the one or the other.
+    """
+    return {photo.content[:NAME], photo.sha256[:NAME]}
+
+
 class ChangedError(ValueError):
     """A file that is another one than the manifest lists."""
 
@@ -79,14 +87,13 @@ class PhotoCrops(PatchData):
     @override
     def trained_on(self) -> frozenset[str]:
         shown = (photo for photo in self.manifest.photos if photo.split != "test")
-        return frozenset(photo.content[:NAME] for photo in shown)
+        return frozenset(name for photo in shown for name in names_of(photo))
 
     @override
     def leave_out(self, contents: Collection[str]) -> int:
-        named = {
-            photo.content for photo in self.manifest.photos if photo.content[:NAME] in contents
-        }
-        smaller = self.manifest.without(named)
+        photos = (photo for photo in self.manifest.photos if photo.split == "test")
+        shown = {photo.path for photo in photos if not names_of(photo).isdisjoint(contents)}
+        smaller = self.manifest.without(shown)
         left_out = len(self.manifest.photos) - len(smaller.photos)
         if left_out:
             refuse_empty_splits(smaller)

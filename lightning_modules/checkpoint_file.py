@@ -1,5 +1,7 @@
 """Training checkpoints on disk: which one is meant, and what it holds, or why it cannot be used."""
 
+import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,22 @@ from lightning_modules.errors import TrainingError
 
 __all__ = ["newest", "numbered", "read_checkpoint", "refuse_other_training"]
 
-NEEDED = ("state_dict", "hyper_parameters", "global_step", "pytorch-lightning_version")
+NEEDED = (
+    "state_dict",
+    "hyper_parameters",
+    "global_step",
+    "pytorch-lightning_version",
+    "provenance",
+)
+NEEDED_TO_GO_ON = ("optimizer_states", "lr_schedulers", "loops")
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, to_go_on: bool = False) -> dict[str, Any]:
     """Returns what a training checkpoint holds, its tensors mapped from the file.
+
+    Args:
+        path: The file.
+        to_go_on: Whether a training goes on with it, for which weights alone do not do.
 
     Raises:
         TrainingError: If there is no such file, or it is damaged or no training checkpoint.
@@ -30,10 +43,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path} is damaged, cut off or no training checkpoint ({_brief(error)}); "
             f"{_instead_of(path)}."
         ) from error
-    missing = [key for key in NEEDED if not isinstance(content, dict) or key not in content]
+    needed = (*NEEDED, *NEEDED_TO_GO_ON) if to_go_on else NEEDED
+    missing = [key for key in needed if not isinstance(content, dict) or key not in content]
     if missing:
         raise TrainingError(
-            f"{path} is no training checkpoint of fit: it holds no {missing[0]}; "
+            f"{path} is no whole training checkpoint of fit: it holds no {missing[0]}; "
             f"{_instead_of(path)}."
         )
     return content
@@ -45,15 +59,25 @@ def refuse_other_training(folder: Path, resumed: str | Path | None) -> None:
     Raises:
         TrainingError: If it does.
     """
-    found = numbered(folder)
-    if not found or (resumed is not None and Path(resumed).resolve().parent == folder.resolve()):
+    last = newest(numbered(folder))
+    if last is None or (resumed is not None and _are_of_one_training(last, Path(resumed))):
         return
-    last = newest(found)
     raise TrainingError(
         f"{folder} holds another training ({last.name} is the newest): go on with that one by "
-        f"--ckpt_path {last}, or give this one another folder (--trainer.default_root_dir DIR, or "
-        "the dirpath that is set)."
+        f"--ckpt_path {shlex.quote(str(last))}, or give this one another folder "
+        "(--trainer.default_root_dir DIR, or the dirpath that is set)."
     )
+
+
+def _are_of_one_training(last: Path, resumed: Path) -> bool:
+    """Whether two checkpoints lie together, or say that they are of the same training."""
+    if last.resolve().parent == resumed.resolve().parent:
+        return True
+    try:
+        names = [read_checkpoint(path).get("training") for path in (last, resumed)]
+    except TrainingError:
+        return False
+    return names[0] is not None and names[0] == names[1]
 
 
 def numbered(folder: Path, pattern: str = "*.ckpt") -> list[Path]:
@@ -73,5 +97,5 @@ def _instead_of(path: Path) -> str:
 
 
 def _brief(error: Exception) -> str:
-    said = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {said[0][:120]}".removesuffix(": ")
+    said, *_ = re.split(r"\.\s|\n", str(error).strip())
+    return f"{type(error).__name__}: {said[:100]}".removesuffix(": ")

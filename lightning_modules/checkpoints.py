@@ -1,6 +1,7 @@
 """When a training is saved, and where: a folder of its own, which always holds its last step."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +30,7 @@ class Checkpoints(ModelCheckpoint):
     Args:
         dirpath: The folder; None for `checkpoints` in `trainer.default_root_dir`, or where that is
             not set, in the folder of the logger.
-        save_last: `link` for a link to the numbered one where there is one of the same step; else a
-            file.
+        save_last: Lightning's, and without effect: `last.ckpt` is always there, and a file.
         enable_version_counter: Lightning's, and without effect: names are never counted up.
         kwargs: Those of Lightning's: how often, what is monitored, how many are kept.
     """
@@ -42,9 +42,7 @@ class Checkpoints(ModelCheckpoint):
         enable_version_counter: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            dirpath=dirpath, save_last=save_last or True, enable_version_counter=False, **kwargs
-        )
+        super().__init__(dirpath=dirpath, save_last=True, enable_version_counter=False, **kwargs)
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -98,7 +96,7 @@ def _weights_are_elsewhere(trainer: L.Trainer) -> bool:
 @rank_zero_only
 def _say_how_to_go_on(step: int, path: str) -> None:
     print(
-        f"stopped after step {step:,}; the same command with --ckpt_path {os.path.relpath(path)} "
-        "goes on.",
+        f"stopped after step {step:,}; the same command with --ckpt_path "
+        f"{shlex.quote(os.path.relpath(path))} goes on.",
         file=sys.stderr,
     )

@@ -48,8 +48,15 @@ class TrainingCLI(LightningCLI):
         take_own_callbacks(config)
         path = checkpoint_of(config)
         if path is not None:
-            refuse_other_model(parser, self.config, subcommand, read_checkpoint(path))
+            content = read_checkpoint(path, to_go_on=subcommand == "fit")
+            refuse_other_model(parser, self.config, subcommand, content)
             config["ckpt_path"] = str(path)
+            if config.model.initial_weights is not None:
+                print(
+                    f"{path} goes on from model.initial_weights, which is not read again.",
+                    file=sys.stderr,
+                )
+                config.model.initial_weights = None
         if subcommand == "fit":
             refuse_occupied_folders(config, path)
 
@@ -128,8 +135,9 @@ class Interrupt:
         self.process = os.getpid()
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
-        if os.getpid() != self.process:
-            return  # a worker serves on until the step is done
+        # A worker serves on until the step is done; other ranks are told by the first.
+        if os.getpid() != self.process or int(os.environ.get("LOCAL_RANK", 0)):
+            return
         trains = callable(signal.getsignal(signal.SIGTERM))  # once the Trainer has begun
         if self.signal == signal.SIGINT or not trains:
             raise KeyboardInterrupt

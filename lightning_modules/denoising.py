@@ -8,6 +8,7 @@ References:
 import functools
 import logging
 import math
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,6 +134,7 @@ class DenoiserTraining(L.LightningModule):
         self.predict_solver = predict_solver
         self.context = context
         self.seed = seed
+        self.training_name = uuid.uuid4().hex  # by which its checkpoints know each other
         self.stopwatch = Stopwatch()
         self.losses_step: int | None = None
         self._done = 0.0
@@ -181,6 +183,7 @@ class DenoiserTraining(L.LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["provenance"] = provenance(self.trainer, self.stopwatch, self.losses_step)
+        checkpoint["training"] = self.training_name
         checkpoint["told_by"] = self.denoiser.told_by
         shown = getattr(getattr(self.trainer, "datamodule", None), "trained_on", frozenset())
         checkpoint["trained_on"] = sorted(self.trained_before | shown)
@@ -194,6 +197,7 @@ class DenoiserTraining(L.LightningModule):
         if updates_of(checkpoint) == 0:
             # An average that never began is the untrained network (Lightning's own averaging).
             checkpoint["state_dict"] = checkpoint["current_model_state"]
+        self.training_name = checkpoint.get("training", self.training_name)
         self.trained_before = frozenset(checkpoint.get("trained_on", ()))
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.TESTING:
             self._hold_out()

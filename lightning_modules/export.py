@@ -35,9 +35,14 @@ def export(
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
-    module = DenoiserTraining.load_from_checkpoint(
-        checkpoint, map_location="cpu", weights_only=False
-    )
+    try:
+        module = DenoiserTraining.load_from_checkpoint(
+            checkpoint, map_location="cpu", weights_only=False
+        )
+    except RuntimeError as error:  # of torch, where weights are missing or of another shape
+        first = str(error).strip().splitlines()[-1].strip()
+        print(f"error: {checkpoint} holds other weights than its network: {first}", file=sys.stderr)
+        raise SystemExit(2) from error
     save_denoiser(
         module.denoiser,
         output,

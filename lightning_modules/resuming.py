@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 from lightning_modules.averaging import EMA
@@ -23,16 +24,31 @@ __all__ = [
 
 # Of Lightning's own a shorter training, an interruption or a second run may lose weights.
 OWN = {ModelCheckpoint: Checkpoints, EMAWeightAveraging: EMA}
+HPC = "hpc_ckpt_*.ckpt"
 SHOWN = 3  # settings that differ, of which the first are named
 
 
 def take_own_callbacks(config: Namespace) -> None:
-    """Puts the project's callbacks in the place of Lightning's, whose settings they take."""
+    """Puts the project's callbacks in the place of Lightning's, whose settings they take.
+
+    Where none would save the training, one is added, as Lightning would.
+    """
+    kinds = []
+    for callback in _callbacks(config):
+        kind = resolve_name(callback.class_path)
+        kinds.append(OWN.get(kind, kind))
+        callback.class_path = f"{kinds[-1].__module__}.{kinds[-1].__qualname__}"
+    trainer = config.trainer
+    wanted = trainer.enable_checkpointing is not False and not trainer.barebones
+    if wanted and not any(issubclass(kind, ModelCheckpoint) for kind in kinds):
+        path = f"{Checkpoints.__module__}.{Checkpoints.__qualname__}"
+        own = Namespace(class_path=path, init_args=Namespace())
+        trainer.callbacks = [*_callbacks(config), own]
+
+
+def _callbacks(config: Namespace) -> list[Namespace]:
     callbacks = config.trainer.callbacks or []
-    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        own = OWN.get(resolve_name(callback.class_path))
-        if own is not None:
-            callback.class_path = f"{own.__module__}.{own.__qualname__}"
+    return callbacks if isinstance(callbacks, list) else [callbacks]
 
 
 def checkpoint_of(config: Namespace) -> Path | None:
@@ -46,6 +62,8 @@ def checkpoint_of(config: Namespace) -> Path | None:
             process that trained knows.
     """
     given = config.get("ckpt_path")
+    if given is None and SLURMEnvironment.detect() and _left_by_cluster(config):
+        given = "hpc"  # as Lightning does when a job is queued again
     if given is None or str(given).split(":")[0] == "registry":
         return None
     if given == "best":
@@ -54,10 +72,12 @@ def checkpoint_of(config: Namespace) -> Path | None:
         )
     if given not in ("last", "hpc"):
         return Path(given)
-    folders, pattern = list(_folders(config)), "last*.ckpt"
     if given == "hpc":
-        folders, pattern = [Path(config.trainer.default_root_dir or ".")], "hpc_ckpt_*.ckpt"
-    found = newest(path for folder in folders for path in numbered(folder, pattern))
+        folders, pattern = [_root(config)], HPC
+        found = newest(_left_by_cluster(config))
+    else:
+        folders, pattern = list(_folders(config)), "last*.ckpt"
+        found = newest(path for folder in folders for path in numbered(folder, pattern))
     if found is None:
         where = ", ".join(map(str, folders)) or "any folder that the configuration names"
         raise TrainingError(
@@ -106,10 +126,18 @@ def refuse_other_model(
     )
 
 
+def _root(config: Namespace) -> Path:
+    return Path(config.trainer.default_root_dir or ".")
+
+
+def _left_by_cluster(config: Namespace) -> list[Path]:
+    """Returns what a signal of the cluster had saved before the job was queued again."""
+    return numbered(_root(config), HPC)
+
+
 def _folders(config: Namespace) -> Iterator[Path]:
     """Where the configured callbacks save, as far as that is known before a logger is made."""
-    callbacks = config.trainer.callbacks or []
-    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+    for callback in _callbacks(config):
         kind = resolve_name(callback.class_path)
         if not issubclass(kind, ModelCheckpoint):
             continue

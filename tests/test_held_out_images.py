@@ -16,6 +16,7 @@ from benchmarks.held_out import hold_out
 from datamodules import file_facts
 from datamodules.encoded import looks_whole, pixel_content
 from datamodules.folder import list_images
+from datamodules.lhq import Lhq
 from datamodules.photos import Photos
 from datamodules.split import split_by_content
 from denoisers.checkpoint import describe_checkpoint, images_trained_on
@@ -116,6 +117,15 @@ def test_copies_of_one_photograph_stay_together_and_are_counted(folder):
     assert data.description["images"]["copies"] == 36
 
 
+def test_another_palette_is_another_content(tmp_path):
+    image = photograph(0).quantize(16)
+    for name in ("one", "other"):
+        image.save(tmp_path / f"{name}.png")
+        image.putpalette(bytes(range(48)))
+    one, other = (pixel_content((tmp_path / f"{n}.png").read_bytes()) for n in ("one", "other"))
+    assert one != other
+
+
 @pytest.mark.parametrize("form", ["png", "jpg", "webp", "bmp", "gif", "tif"])
 def test_other_pixels_have_another_content(tmp_path, form):
     contents = set()
@@ -123,6 +133,11 @@ def test_other_pixels_have_another_content(tmp_path, form):
         photograph(number).save(tmp_path / f"{number}.{form}")
         contents.add(pixel_content((tmp_path / f"{number}.{form}").read_bytes()))
     assert len(contents) == 2
+
+
+def test_shares_that_leave_nothing_still_leave_one():
+    found = split_by_content(map(str, range(3)), holdout=0.98, val_share=0.01, seed=0)
+    assert set(found.values()) == {"train", "val", "test"}
 
 
 # Files.
@@ -134,6 +149,18 @@ def test_what_was_cut_off_is_told_without_decoding(tmp_path, form):
     data = (tmp_path / f"a.{form}").read_bytes()
     assert looks_whole(data)
     assert not any(looks_whole(data[: len(data) * part // 10]) for part in range(1, 10))
+    # Of a PNG that ends without its checksum all pixels are there.
+    assert looks_whole(data[:-4]) == (form == "png")
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_image(tmp_path):
+    photograph(1, (32, 24)).save(tmp_path / "thumbnail.jpg")
+    photograph(0, (200, 150)).save(tmp_path / "a.jpg")
+    block = b"Exif\0\0" + (tmp_path / "thumbnail.jpg").read_bytes()
+    data = (tmp_path / "a.jpg").read_bytes()
+    data = data[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2) + block + data[2:]
+    assert looks_whole(data)
+    assert not looks_whole(data[: len(data) // 2])
 
 
 def test_a_start_decodes_nothing_that_is_whole(folder, monkeypatch):
@@ -267,7 +294,8 @@ def held(album: Path, denoiser: Path, **settings) -> Photos:
 
 
 def names(data: Photos, *wanted: str) -> set[str]:
-    return {photo.content[:16] for photo in data.manifest.photos if photo.split in wanted}
+    photos = [photo for photo in data.manifest.photos if photo.split in wanted]
+    return {name[:16] for photo in photos for name in (photo.content, photo.sha256)}
 
 
 def test_a_checkpoint_remembers_what_it_was_shown(trained):
@@ -295,6 +323,17 @@ def test_no_reference_image_was_trained_on_whatever_became_of_the_folder(
     assert (f"{left_out} reference images" in capsys.readouterr().err) == bool(settings)
     for index in range(2 * COUNT):
         data.crop("test", index, 16, 16)  # those that are left serve all crops
+
+
+def test_another_data_set_of_the_same_files_knows_them(trained, tmp_path):
+    album, denoiser = trained
+    changed = tmp_path / "album"
+    shutil.copytree(album, changed)
+    (changed / "02.png").unlink()
+    data = Lhq(changed, side=24, patch_size=16, batch_size=4, num_workers=0, holdout=0.25)
+    hold_out(data, describe_checkpoint(denoiser), images_trained_on(denoiser))
+    assert data.manifest.counts["trained_on"] > 0
+    assert not names(data, "test") & images_trained_on(denoiser)
 
 
 def test_the_very_images_split_otherwise_are_refused(trained):

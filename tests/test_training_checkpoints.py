@@ -16,6 +16,8 @@ import yaml
 from denoisers.checkpoint import load_denoiser
 from lightning_modules.averaging import EMA
 from lightning_modules.checkpoints import Checkpoints
+from lightning_modules.command_line import main
+from lightning_modules.errors import TrainingError
 from lightning_modules.export import export
 from tests.test_resume import STATE, differences
 from tests.tiny_training import (
@@ -208,6 +210,63 @@ def test_going_on_from_an_older_checkpoint_leaves_one_last(finished, tmp_path):
     assert checkpoint(last(folder))["global_step"] == 7
 
 
+def test_a_copy_elsewhere_and_what_a_cluster_left_go_on(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "my runs"
+    shutil.copytree(finished, folder)
+    shutil.copy(last(folder), tmp_path / "backup.ckpt")
+    flags = ["--trainer.max_steps=7"]
+    run("fit", configured(folder), [*flags, f"--ckpt_path={tmp_path / 'backup.ckpt'}"])
+    assert checkpoint(last(folder))["global_step"] == 7
+    shutil.copy(last(folder), folder / "hpc_ckpt_1.ckpt")
+    run("fit", configured(folder), ["--trainer.max_steps=8", "--ckpt_path=hpc"])
+    assert checkpoint(last(folder))["global_step"] == 8
+
+
+def test_several_callbacks_that_save_go_on(tmp_path):
+    best = [
+        "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
+        f"--trainer.callbacks.dirpath={tmp_path / 'best'}",
+        "--trainer.callbacks.monitor=val/loss",
+        "--trainer.callbacks.save_last=link",
+    ]
+    run("fit", configured(tmp_path), [*best, "--trainer.max_steps=5"])
+    run("fit", configured(tmp_path), [*best, "--trainer.max_steps=7", "--ckpt_path=last"])
+    for path in (last(tmp_path), tmp_path / "best" / "last.ckpt"):
+        assert checkpoint(path)["global_step"] == 7
+        assert not path.is_symlink()
+
+
+def test_without_a_callback_that_saves_one_is_added(tmp_path):
+    config = configured(tmp_path)
+    with pytest.raises(SystemExit, match="143"):
+        run("fit", config, ["--trainer.callbacks=null", *terminating(3)])
+    assert checkpoint(last(tmp_path))["global_step"] == 3
+    folder = tmp_path / "none"
+    run(
+        "fit",
+        configured(folder),
+        ["--trainer.callbacks=null", "--trainer.enable_checkpointing=false"],
+    )
+    assert not list(folder.rglob("*.ckpt"))
+
+
+def test_where_a_training_began_is_not_read_again(finished, tmp_path, capsys):
+    export(last(finished), tmp_path / "start.safetensors", dtype="float32")
+    config = configured(tmp_path)
+    began = [f"--model.initial_weights={tmp_path / 'start.safetensors'}"]
+    run("fit", config, [*began, "--trainer.max_steps=2"])
+    (tmp_path / "start.safetensors").unlink()
+    run("fit", config, [*began, "--ckpt_path=last"])
+    assert "model.initial_weights" in capsys.readouterr().err
+    assert checkpoint(last(tmp_path))["global_step"] == 6
+
+
+def test_a_folder_is_refused_to_a_trainer_without_the_command_line(finished):
+    cli = main([f"--config={configured(finished)}"], run=False)
+    with pytest.raises(TrainingError, match=r"last\.ckpt"):
+        cli.trainer.fit(cli.model, cli.datamodule)
+
+
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize(("starting", "updates"), [(1000, 0), (4, 2)])
 def test_an_average_that_has_not_begun_is_not_exported(tmp_path, own, starting, updates):
@@ -225,6 +284,13 @@ def test_an_average_that_has_not_begun_is_not_exported(tmp_path, own, starting, 
     expected = content["state_dict" if updates else "current_model_state"]
     for name, weight in load_denoiser(tmp_path / "tiny.safetensors").state_dict().items():
         assert torch.equal(weight, expected[f"denoiser.{name}"]), name
+
+
+def test_an_average_that_has_not_begun_leaves_the_weights_in_the_model(tmp_path):
+    cli = run("fit", configured(tmp_path, ema={"update_starting_at_step": 1000}))
+    assert differences(cli.model.state_dict(), checkpoint(last(tmp_path))["state_dict"]) == []
+    fresh = main([f"--config={tmp_path / 'tiny.yaml'}"], run=False).model
+    assert differences(cli.model.state_dict(), fresh.state_dict()) != []
 
 
 def test_validation_before_the_average_begins_is_of_the_current_weights(tmp_path):
@@ -299,6 +365,11 @@ def damage(path: Path, how: str) -> None:
             torch.save({"weights": torch.zeros(3)}, path)
         case "a tensor":
             torch.save(torch.zeros(3), path)
+        case "weights alone" | "no provenance":
+            key = {"weights alone": "optimizer_states", "no provenance": "provenance"}[how]
+            content = checkpoint(path)
+            del content[key]
+            torch.save(content, path)
         case "folder":
             path.unlink()
             path.mkdir()
@@ -306,7 +377,7 @@ def damage(path: Path, how: str) -> None:
             path.unlink()
 
 
-KINDS = ("empty", "cut", "text", "other dictionary", "a tensor", "folder", "gone")
+KINDS = ("no provenance", "empty", "cut", "text", "other dictionary", "a tensor", "folder", "gone")
 
 
 @pytest.mark.parametrize("how", KINDS)
@@ -320,6 +391,15 @@ def test_damaged_checkpoints_are_refused_in_one_sentence(finished, tmp_path, cap
         export(last(folder), tmp_path / "out.safetensors")
     assert str(last(folder)) in capsys.readouterr().err
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_weights_alone_can_be_exported_and_not_gone_on_with(finished, tmp_path, capsys):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    damage(last(folder), "weights alone")
+    assert "optimizer_states" in refused(capsys, "fit", configured(folder), ["--ckpt_path=last"])
+    export(last(folder), tmp_path / "out.safetensors")
+    assert (tmp_path / "out.safetensors").is_file()
 
 
 @pytest.mark.parametrize("subcommand", ["fit", "validate"])
