@@ -13,7 +13,7 @@ bench: install  ## Compare all strategies on the shipped denoiser; minutes on tw
 	$(BIN)/python -m benchmarks.run config=default $(ARGS)
 
 test: install  ## The whole test suite but the slow tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 check: install  ## Lint and format check
 	$(BIN)/ruff check .

@@ -53,6 +53,13 @@ def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None
     trained = (checkpoint["provenance"] or {}).get("data") or {}
     if "content" not in data or trained.get("content") != data["content"]:
         return
+    # Copies are counted since images are split by what they hold.
+    if "copies" in data.get("images", {}) and "copies" not in trained.get("images", {}):
+        raise ValueError(
+            "the denoiser was trained on these very images when they were split by their names, "
+            "and by their contents other ones are held out: some of the reference would be images "
+            "that training has seen; train it again, or compare with other images."
+        )
     for name, value in trained.items():
         if name != "root" and data.get(name) != value:
             raise ValueError(

@@ -66,7 +66,7 @@ def facts_of(root: Path, paths: tuple[str, ...], max_megapixels: float) -> list[
     return found
 
 
-def brief(error: Exception) -> str:
+def _brief(error: Exception) -> str:
     """The message without the absolute path that the system puts into it."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -84,7 +84,7 @@ def _examined(path: Path, max_megapixels: float) -> Facts:
         if not looks_whole(data) or height * width > 1e6 * max_megapixels:
             decode(data, max_megapixels=max_megapixels, tell=said.append)
     except Exception as error:  # decoders raise anything at all on damaged files
-        return Facts(digest, problem=brief(error))
+        return Facts(digest, problem=_brief(error))
     return Facts(digest, pixel_content(data), height, width, metadata=said[0] if said else "")
 
 

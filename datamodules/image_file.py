@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 from datamodules.bit_depth import eight_bits, stretch_transparency
 from datamodules.colour import as_rgb, as_srgb, has_rgb_profile
 from datamodules.metadata import Tell, exif_of_png, orientation, without_metadata
-from datamodules.pillow import no_limits, warnings_told
+from datamodules.pillow_limits import no_limits, warnings_told
 
 __all__ = [
     "MAX_MEGAPIXELS",

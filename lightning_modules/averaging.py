@@ -60,8 +60,7 @@ class EMA(EMAWeightAveraging):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if not self.swapped:
-            self._follow(pl_module)
+        self._follow(pl_module)
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
     @override

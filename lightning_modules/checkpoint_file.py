@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from lightning_modules.errors import TrainingError
 
-__all__ = ["newest", "numbered", "read_checkpoint", "refuse_other_training"]
+__all__ = [
+    "newest",
+    "numbered",
+    "read_checkpoint",
+    "refuse_missing_callbacks",
+    "refuse_other_training",
+]
 
 NEEDED = (
     "state_dict",
@@ -20,6 +27,8 @@ NEEDED = (
     "provenance",
 )
 NEEDED_TO_GO_ON = ("optimizer_states", "lr_schedulers", "loops")
+# Callbacks whose state is not: how long to train and how often to save may change in between.
+NOT_NEEDED = {"Timer", "ModelCheckpoint", "Checkpoints"}
 
 
 def read_checkpoint(path: str | Path, *, to_go_on: bool = False) -> dict[str, Any]:
@@ -67,6 +76,25 @@ def refuse_other_training(folder: Path, resumed: str | Path | None) -> None:
         f"--ckpt_path {shlex.quote(str(last))}, or give this one another folder "
         "(--trainer.default_root_dir DIR, or the dirpath that is set)."
     )
+
+
+def refuse_missing_callbacks(checkpoint: dict[str, Any], callbacks: Iterable[Callback]) -> None:
+    """Checks that every callback whose state a checkpoint holds is there to take it up.
+
+    Without weight averaging a run would go on from averaged weights with the moments of others.
+
+    Raises:
+        TrainingError: If one is missing; it names them all.
+    """
+    present = {kind.__qualname__ for each in callbacks for kind in type(each).__mro__}
+    # A state's key is the name of its class, after which settings may stand in braces.
+    saved = {key.partition("{")[0] for key in checkpoint.get("callbacks", {})}
+    missing = sorted(saved - present - NOT_NEEDED)
+    if missing:
+        raise TrainingError(
+            f"the training that goes on had {', '.join(missing)}, whose state the checkpoint "
+            "holds, but trainer.callbacks has not: give the configuration it was begun with."
+        )
 
 
 def _are_of_one_training(last: Path, resumed: Path) -> bool:

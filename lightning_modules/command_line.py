@@ -53,7 +53,8 @@ class TrainingCLI(LightningCLI):
             config["ckpt_path"] = str(path)
             if config.model.initial_weights is not None:
                 print(
-                    f"{path} goes on from model.initial_weights, which is not read again.",
+                    f"model.initial_weights is where a training begins: this one is at {path}, and "
+                    "they are not read again.",
                     file=sys.stderr,
                 )
                 config.model.initial_weights = None

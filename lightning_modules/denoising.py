@@ -27,11 +27,11 @@ from denoisers.conditions import Conditions
 from denoisers.contract import Image, Mask, Sigma
 from denoisers.precond import EDMPrecond
 from lightning_modules.averaging import updates_of
+from lightning_modules.checkpoint_file import refuse_missing_callbacks
 from lightning_modules.context import ContextTraining, cut, places
 from lightning_modules.errors import TrainingError
 from lightning_modules.held_out import held_out_maps
 from lightning_modules.likelihood import Likelihood, LikelihoodSums
-from lightning_modules.missing import refuse_missing_callbacks
 from lightning_modules.precision import exact_pixels, in_float32
 from lightning_modules.provenance import Stopwatch, provenance
 from sampling.images import to_uint8

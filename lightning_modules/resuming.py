@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 from lightning.fabric.plugins.environments import SLURMEnvironment
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 
 from lightning_modules.averaging import EMA
 from lightning_modules.checkpoint_file import newest, numbered, refuse_other_training
@@ -33,17 +33,25 @@ def take_own_callbacks(config: Namespace) -> None:
 
     Where none would save the training, one is added, as Lightning would.
     """
-    kinds = []
     for callback in _callbacks(config):
-        kind = resolve_name(callback.class_path)
-        kinds.append(OWN.get(kind, kind))
-        callback.class_path = f"{kinds[-1].__module__}.{kinds[-1].__qualname__}"
+        own = OWN.get(_kind(callback))
+        if own is not None:
+            callback.class_path = _path(own)
     trainer = config.trainer
     wanted = trainer.enable_checkpointing is not False and not trainer.barebones
-    if wanted and not any(issubclass(kind, ModelCheckpoint) for kind in kinds):
-        path = f"{Checkpoints.__module__}.{Checkpoints.__qualname__}"
-        own = Namespace(class_path=path, init_args=Namespace())
-        trainer.callbacks = [*_callbacks(config), own]
+    if wanted and not any(issubclass(_kind(each), ModelCheckpoint) for each in _callbacks(config)):
+        added = Namespace(class_path=_path(Checkpoints), init_args=Namespace())
+        trainer.callbacks = [*_callbacks(config), added]
+
+
+def _kind(callback: Namespace) -> type:
+    """Returns the class of a callback, of those that a function makes their common one."""
+    named = resolve_name(callback.class_path)
+    return named if isinstance(named, type) else Callback
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _callbacks(config: Namespace) -> list[Namespace]:
@@ -138,7 +146,7 @@ def _left_by_cluster(config: Namespace) -> list[Path]:
 def _folders(config: Namespace) -> Iterator[Path]:
     """Where the configured callbacks save, as far as that is known before a logger is made."""
     for callback in _callbacks(config):
-        kind = resolve_name(callback.class_path)
+        kind = _kind(callback)
         if not issubclass(kind, ModelCheckpoint):
             continue
         folder = callback.get("init_args", Namespace()).get("dirpath")

@@ -18,7 +18,7 @@ from datamodules.encoded import looks_whole, pixel_content
 from datamodules.folder import list_images
 from datamodules.lhq import Lhq
 from datamodules.photos import Photos
-from datamodules.split import split_by_content
+from datamodules.split import hashed, split_by_content
 from denoisers.checkpoint import describe_checkpoint, images_trained_on
 from lightning_modules.export import export
 from tests.test_training_checkpoints import configured, last
@@ -137,7 +137,9 @@ def test_other_pixels_have_another_content(tmp_path, form):
 
 def test_shares_that_leave_nothing_still_leave_one():
     found = split_by_content(map(str, range(3)), holdout=0.98, val_share=0.01, seed=0)
-    assert set(found.values()) == {"train", "val", "test"}
+    ranked = sorted(found, key=lambda content: hashed("split", 0, content))
+    # The nearest number: the highest to train on, which is above all shares.
+    assert [found[content] for content in ranked] == ["test", "val", "train"]
 
 
 # Files.
@@ -340,6 +342,15 @@ def test_the_very_images_split_otherwise_are_refused(trained):
     album, denoiser = trained
     with pytest.raises(ValueError, match="seed=0"):
         held(album, denoiser, seed=3)
+
+
+def test_a_denoiser_of_the_split_by_names_is_refused_on_its_own_images(trained):
+    album, denoiser = trained
+    described = describe_checkpoint(denoiser)
+    for count in ("copies", "trained_on"):
+        del described["provenance"]["data"]["images"][count]
+    with pytest.raises(ValueError, match="split by their names"):
+        hold_out(photos(album), described, frozenset())
 
 
 def test_a_reference_of_nothing_but_training_images_is_refused(trained, tmp_path):

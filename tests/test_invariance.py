@@ -288,7 +288,7 @@ def test_a_missing_manifest_is_named(tmp_path):
 
 
 def test_the_command_writes_a_manifest_and_goes_on_from_what_is_there(tmp_path, capsys):
-    root = save(tmp_path / "images", np.concatenate([bright_on_the_left(48), noise(48)]))
+    root = save(tmp_path / "images", np.concatenate([bright_on_the_left(96), noise(96)]))
     (root / "torn.png").write_bytes((root / "0000.png").read_bytes()[:60])
     out = tmp_path / "kept.json"
     tokens = [f"root={root}", f"out={out}", f"size={SIZE}", "fit.epochs=15", "accelerator=cpu"]
@@ -296,13 +296,15 @@ def test_the_command_writes_a_manifest_and_goes_on_from_what_is_there(tmp_path, 
     main(tokens)
     said = capsys.readouterr().out
     scores = read_scores(out)
-    assert f"{len(scores.kept)} of 96 images are kept (score below 0.95); 1 were unreadable" in said
+    assert (
+        f"{len(scores.kept)} of 192 images are kept (score below 0.95); 1 were unreadable" in said
+    )
     assert list(scores.skipped) == ["torn.png"]
-    ramps = [image for image in scores.images if image.path < "0048"]
+    ramps = [image for image in scores.images if image.path < "0096"]
     kept = {image.path for image in scores.kept}
-    assert len(ramps) == 48
+    assert len(ramps) == 96
     assert sum(image.path in kept for image in ramps) <= 2
-    assert len(kept) >= 36  # of 48 images of noise; which are scored higher depends on the folds
+    assert len(kept) >= 92
     assert {image.fold for image in scores.images} == {0, 1}
     first = scores.images[0]
     assert (first.height, first.width) == (SIZE, SIZE)

@@ -80,6 +80,7 @@ def test_splits_share_no_image_and_rounds_show_every_one(root):
     data = towers(root)
     seen = {split: numbers(data, split, 36) for split in ("train", "val", "test")}
     assert {split: len(set(found)) for split, found in seen.items()} == data.description["images"]
+    assert data.description["images"] == {"train": 15, "val": 1, "test": 8}
     assert set().union(*seen.values()) == set(range(COUNT))
     held = data.description["images"]["test"]
     rounds = [seen["test"][n * held : (n + 1) * held] for n in range(36 // held)]

@@ -67,6 +67,7 @@ def given(canvas: Canvas, *samples: list[Hole]) -> Known:
 
 PLAIN, SURPLUS = Canvas(height=40, width=40), Canvas(height=41, width=42)
 LOOP = Canvas(height=24, width=40, wrap_width=True)
+SURPLUS_LOOP = Canvas(height=26, width=40, wrap_width=True)
 TORUS = Canvas(height=40, width=40, wrap_height=True, wrap_width=True)
 CASES = [
     pytest.param(PLAIN, ([(17, 18, 3, 3)],), id="in the middle"),
@@ -78,6 +79,7 @@ CASES = [
     pytest.param(SURPLUS, ([(4, 5, 3, 3)],), id="planned larger, far from its edge"),
     pytest.param(SURPLUS, ([(4, 36, 3, 6)],), id="planned larger, at its edge"),
     pytest.param(LOOP, ([(10, 0, 2, 2), (10, 38, 2, 2)],), id="across the closing line"),
+    pytest.param(SURPLUS_LOOP, ([(22, 38, 4, 2)],), id="planned larger, where a loop closes"),
     pytest.param(TORUS, ([(39, 39, 1, 1)],), id="torus"),
     pytest.param(PLAIN, ([(0, 0, 40, 20)],), id="half"),
 ]

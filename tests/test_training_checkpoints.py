@@ -287,8 +287,14 @@ def test_an_average_that_has_not_begun_is_not_exported(tmp_path, own, starting, 
 
 
 def test_an_average_that_has_not_begun_leaves_the_weights_in_the_model(tmp_path):
-    cli = run("fit", configured(tmp_path, ema={"update_starting_at_step": 1000}))
-    assert differences(cli.model.state_dict(), checkpoint(last(tmp_path))["state_dict"]) == []
+    config = configured(tmp_path, ema={"update_starting_at_step": 1000})
+    saved = run("fit", config).model.state_dict()
+    assert differences(saved, checkpoint(last(tmp_path))["state_dict"]) == []
+    content = yaml.safe_load(config.read_text())
+    del content["trainer"]["callbacks"][1]
+    config.write_text(yaml.safe_dump(content))
+    cli = run("fit", config, ["--trainer.enable_checkpointing=false"])
+    assert differences(cli.model.state_dict(), saved) == []
     fresh = main([f"--config={tmp_path / 'tiny.yaml'}"], run=False).model
     assert differences(cli.model.state_dict(), fresh.state_dict()) != []
 
