@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.fingerprint import MUST_AGREE, changes, other_definition
+from benchmarks.comparison.fingerprint import MUST_AGREE, changes, other_definition
+from benchmarks.comparison.records import Estimate, Results, Row
 from benchmarks.metrics.catalogue import FIGURES
-from benchmarks.records import Estimate, Results, Row
 
 __all__ = ["main", "told_apart"]
 

@@ -4,11 +4,11 @@ import sys
 
 from rich.console import Console
 
-from benchmarks.command_line import parse
-from benchmarks.comparison import Comparison
-from benchmarks.entry import words_of
-from benchmarks.preparation import prepared
-from benchmarks.processes import LostProcessError, SharedError
+from benchmarks.comparison.preparation import prepared
+from benchmarks.comparison.rows import Comparison
+from benchmarks.experiment.processes import LostProcessError, SharedError
+from patchcanvas.cli.command_line import parse
+from patchcanvas.cli.entry import words_of
 
 __all__ = ["main"]
 

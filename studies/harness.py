@@ -10,10 +10,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from benchmarks.folder import HOW
-from benchmarks.pictures import read_picture
-from benchmarks.records import Estimate, Results
+from benchmarks.comparison.records import Estimate, Results
+from benchmarks.experiment.folder import HOW
 from denoisers.checkpoint import sha256_of
+from patchcanvas.pictures import read_picture
 from studies.training import run
 
 __all__ = ["Run", "cells", "finished", "measured", "pictured", "said", "table"]

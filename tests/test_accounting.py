@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from benchmarks.accounting import Metered, memory_source, peak_memory_mib, reset_peak_memory
+from patchcanvas.accounting import Metered, memory_source, peak_memory_mib, reset_peak_memory
 
 CPU = torch.device("cpu")
 

@@ -12,15 +12,15 @@ import torch
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
-from benchmarks.again.__main__ import main
-from benchmarks.again.settings import read_settings
-from benchmarks.origin import CHUNK, Origin
-from benchmarks.outpaint.__main__ import main as outpaint
-from benchmarks.pictures import read_picture, write_picture
 from benchmarks.run import main as run
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.again.command import main
+from patchcanvas.again.settings import read_settings
+from patchcanvas.outpainting.command import main as outpaint
+from patchcanvas.pictures import read_picture, write_picture
+from patchcanvas.provenance import CHUNK, Origin
 from tests.test_context_run import denoiser as told_denoiser
 
 SIDE = 16
@@ -142,7 +142,7 @@ def test_the_record_says_all_that_was_asked_for(folder, painted, image):
     assert torch.__version__.startswith(canvas.environment["versions"]["torch"])
     picture = Origin.read(painted)
     assert (picture.program, picture.row, picture.sample) == (
-        "benchmarks.outpaint",
+        "patchcanvas.outpainting",
         "replacement",
         1,
     )
@@ -300,18 +300,18 @@ def test_what_cannot_be_made_again_is_said(painted, tmp_path, capsys):
     newer, texts = tmp_path / "newer.png", PngInfo()
     texts.add_text(CHUNK, '{"format": 2}')
     Picture.new("RGB", (4, 4)).save(newer, pnginfo=texts)
-    other = with_origin(painted, tmp_path / "other.png", program="benchmarks.stream")
+    other = with_origin(painted, tmp_path / "other.png", program="patchcanvas.streaming")
     for words, message in (
-        ([], "picture must be a PNG: python -m benchmarks.again PICTURE.png."),
+        ([], "picture must be a PNG: python -m patchcanvas.again PICTURE.png."),
         ([str(tmp_path / "none.png")], "there is no"),
         ([str(text)], "is none"),
         ([str(damaged)], "the record is damaged or by another version"),
         ([str(newer)], "format 2, here 1"),
-        ([str(other)], "must be by benchmarks.run or benchmarks.outpaint"),
+        ([str(other)], "must be by benchmarks.run or patchcanvas.outpainting"),
         ([str(painted), "seed=3"], "no setting 'seed'"),
         ([str(painted), "output=x.jpg"], "output must be a file that ends in .png"),
         ([str(painted), f"output={painted}"], "output must be another file than the picture"),
-        ([str(painted), f"output={text}"], "was not made by benchmarks.outpaint"),
+        ([str(painted), f"output={text}"], "was not made by patchcanvas.outpainting"),
     ):
         assert main(words) == 2
         said = capsys.readouterr().err

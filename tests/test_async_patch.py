@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.accounting import Metered
 from benchmarks.oracle.probe import outcome
 from denoisers.gaussian import GaussianDenoiser, GaussianField
+from patchcanvas.accounting import Metered
 from sampling.diffusers_solver import Diffusers
 from sampling.noise import CanvasNoise, WindowNoise
 from sampling.sigmas import karras_sigmas

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from benchmarks.atomic import whole
+from patchcanvas.files import whole
 
 
 def test_a_reader_never_sees_half_a_file_however_many_write(tmp_path):

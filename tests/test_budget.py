@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.budget import FreeDenoiser, _largest, dry_run, steps_within
+from patchcanvas.budget import FreeDenoiser, _largest, dry_run, steps_within
 from sampling.diffusers_solver import Diffusers
 from sampling.solvers import Euler, Heun
 from strategies.async_patch import AsyncPatch

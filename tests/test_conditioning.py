@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.accounting import Metered
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.accounting import Metered
 from sampling.noise import CanvasNoise, WindowNoise
 from sampling.solvers import Euler, Heun
 from strategies.canvas import Canvas, Known

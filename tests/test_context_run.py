@@ -10,21 +10,21 @@ from PIL import Image as Picture
 
 from backbones.downsampled import Downsampled
 from benchmarks import comparison
-from benchmarks.accounting import Metered
-from benchmarks.budget import dry_run, steps_within
-from benchmarks.command_line import parse
-from benchmarks.context.choice import telling_of
-from benchmarks.context.settings import ContextSettings
-from benchmarks.context.telling import UNTOLD
-from benchmarks.model import Model
-from benchmarks.preparation import prepared
-from benchmarks.records import Results
+from benchmarks.comparison.preparation import prepared
+from benchmarks.comparison.records import Results
 from benchmarks.run import main
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser
 from denoisers.guide import blurred, coarse_guide, guide_from_plan
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.accounting import Metered
+from patchcanvas.budget import dry_run, steps_within
+from patchcanvas.cli.command_line import parse
+from patchcanvas.context.choice import telling_of
+from patchcanvas.context.conditioner import UNTOLD
+from patchcanvas.context.settings import ContextSettings
+from patchcanvas.model import Model
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun

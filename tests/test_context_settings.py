@@ -1,7 +1,7 @@
 import pytest
 
-from benchmarks.command_line import parse
-from benchmarks.context.settings import ContextSettings
+from patchcanvas.cli.command_line import parse
+from patchcanvas.context.settings import ContextSettings
 
 
 def context(*arguments: str) -> ContextSettings:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import environment
-from benchmarks.environment import LIBRARIES, describe_environment, versions_of
+from patchcanvas.environment import LIBRARIES, describe_environment, versions_of
 
 
 @pytest.mark.parametrize(

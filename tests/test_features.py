@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch_fidelity import feature_extractor_inceptionv3 as torch_fidelity_inception
 
-from benchmarks.feature_check import SIDE, spoilt_crops
 from benchmarks.metrics.features import Inception, RandomConv, build_features
 from benchmarks.metrics.frechet import frechet_distance
 from datamodules.photos import Photos
+from studies.feature_check import SIDE, spoilt_crops
 
 FLOOR = 2 / 127.5  # two grey levels, in units of [-1, 1]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.fingerprint import MUST_AGREE, changes, differences
+from benchmarks.comparison.fingerprint import MUST_AGREE, changes, differences
 
 FINGERPRINT = {name: f"some {name}" for name in MUST_AGREE} | {
     "seed": 0,

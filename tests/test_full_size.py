@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.accounting import Metered
 from denoisers.conditions import Conditions
 from denoisers.context_input import pixel_coordinates
 from denoisers.full_size import FullSize, refuse_filling
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.accounting import Metered
 
 FILLINGS = ("mirrored", "pure_noise", "grey")
 FIELD = GaussianField(rows="exponential", columns="matern32", mean=0.25)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.accounting import Metered
 from denoisers.conditions import Conditions
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.guidance import Guided
+from patchcanvas.accounting import Metered
 from tests.test_conditions import EVERYTHING, denoiser, told
 
 # Sums of numbers of order 1 in float64, in another order.

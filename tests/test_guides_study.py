@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.command_line import parse
-from benchmarks.pictures import write_picture
-from benchmarks.records import Estimate, Results, Row
+from benchmarks.comparison.records import Estimate, Results, Row
 from denoisers.checkpoint import sha256_of
+from patchcanvas.cli.command_line import parse
+from patchcanvas.pictures import write_picture
 from studies import harness
 from studies.guides import __main__ as guides
 from studies.guides.__main__ import GROWING, WAYS, markdown, study

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, PngImagePlugin
 from PIL.Image import Exif
 
-from benchmarks.held_out import hold_out
+from benchmarks.experiment.held_out import hold_out
 from datamodules import file_facts
 from datamodules.encoded import looks_whole, pixel_content
 from datamodules.folder import list_images

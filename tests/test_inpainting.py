@@ -8,13 +8,7 @@ import torch
 from PIL import Image as Picture
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from benchmarks.accounting import Metered
-from benchmarks.folder import RunFolder
-from benchmarks.guidance.__main__ import main as guidance
-from benchmarks.guidance.figures import halves_compared, signed, unsigned
-from benchmarks.guidance.picture import lines
-from benchmarks.guidance.plan import guided, row_name
-from benchmarks.guidance.table import document as guidance_document
+from benchmarks.experiment.folder import RunFolder
 from benchmarks.inpainting.__main__ import Inpainting, main
 from benchmarks.inpainting.budget import Spent, spent_on, steps_for, with_steps
 from benchmarks.inpainting.completion import Completer, as_known
@@ -25,12 +19,13 @@ from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import CompletionResults, CompletionRow, Figure
 from benchmarks.inpainting.study import Study
 from benchmarks.inpainting.table import ABSENT, COLUMNS, document, markdown
-from benchmarks.pictures import read_picture
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.accounting import Metered
+from patchcanvas.pictures import read_picture
 from sampling.solvers import Euler, Heun
 from strategies.async_patch import AsyncPatch
 from strategies.canvas import Canvas, Known
@@ -38,6 +33,11 @@ from strategies.catalogue import strategy_class
 from strategies.lshape_repaint import LShapeRepaint
 from strategies.naive import Naive
 from strategies.replacement import Replacement
+from studies.guidance.__main__ import main as guidance
+from studies.guidance.figures import halves_compared, signed, unsigned
+from studies.guidance.picture import lines
+from studies.guidance.plan import guided, row_name
+from studies.guidance.table import document as guidance_document
 
 SIDE = 8
 COMPARED = ("async_patch", "replacement", "reconstruction", "lshape_repaint")

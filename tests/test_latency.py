@@ -11,7 +11,6 @@ import torch
 from PIL import Image as Picture
 from rich.console import Console
 
-from benchmarks.accounting import Metered
 from benchmarks.latency.__main__ import Run, main
 from benchmarks.latency.guard import expected_absence, repeats_within, slow_absence
 from benchmarks.latency.measure import Bench, measured_floor
@@ -31,6 +30,7 @@ from benchmarks.latency.table import (
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.accounting import Metered
 from sampling.solvers import Euler, Heun
 from strategies.canvas import Canvas
 from strategies.catalogue import names

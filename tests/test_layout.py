@@ -14,9 +14,9 @@ from benchmarks.metrics.layout import (
     sky_at_top,
 )
 from benchmarks.metrics.palette import PaletteDistance, palette_of
+from benchmarks.metrics.reference import Reference
 from benchmarks.metrics.resampling import bootstrap_counts
 from benchmarks.metrics.ruler import Ruler, read_off
-from benchmarks.reference import Reference
 from datamodules.landscapes import Landscapes
 from strategies.canvas import Borders, Canvas
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.context.prompted import region_masks
-from benchmarks.context.settings import Region
-from benchmarks.mask_file import read_mask
+from patchcanvas.context.prompted import region_masks
+from patchcanvas.context.settings import Region
+from patchcanvas.mask_file import read_mask
 from strategies.canvas import Canvas
 
 SIZE = 40

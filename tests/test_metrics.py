@@ -9,6 +9,7 @@ from torch import distributed
 from torch.multiprocessing.spawn import start_processes
 from torchmetrics import MetricCollection
 
+from benchmarks.comparison.records import Curve, Estimate
 from benchmarks.metrics.catalogue import CURVES, FIGURES
 from benchmarks.metrics.consistency import Consistency
 from benchmarks.metrics.correlation import Autocorrelation
@@ -22,7 +23,6 @@ from benchmarks.metrics.manifold import PrecisionRecall
 from benchmarks.metrics.palette import PaletteDistance, palette_of
 from benchmarks.metrics.repetition import Repetition
 from benchmarks.metrics.seams import SeamRatio, WrapError
-from benchmarks.records import Curve, Estimate
 from strategies.canvas import Borders
 
 HEIGHT, WIDTH, COUNT = 12, 40, 24

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.accounting import Metered
 from benchmarks.inpainting.budget import spent_on
 from denoisers.contract import Image
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.accounting import Metered
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies import parallel

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.oracle.measure import Trial
 from benchmarks.oracle.plan import planned, read_command
-from benchmarks.oracle.schedules import SCHEDULES, Cell, Sweep, main, measured
 from benchmarks.oracle.table import ABSENT
+from studies.schedules import SCHEDULES, Cell, Sweep, main, measured
 
 SMALL = ["fields=line", "line.width=6", "line.window=4", "line.overlap=2", "line.length=3"]
 SMALL += ["solver=euler", "async_patch.region=1"]
@@ -15,9 +15,7 @@ SMALL += ["solver=euler", "async_patch.region=1"]
 
 def test_the_sweep_prints_every_schedule_within_every_budget(capsys, monkeypatch):
     chosen = ("joint", "uncertainty, stretch 2", "dual_loop")
-    monkeypatch.setattr(
-        "benchmarks.oracle.schedules.SCHEDULES", {name: SCHEDULES[name] for name in chosen}
-    )
+    monkeypatch.setattr("studies.schedules.SCHEDULES", {name: SCHEDULES[name] for name in chosen})
     assert main([*SMALL, "budgets=4,8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split("|")[1].strip(): line.split("|")[2:4] for line in lines if "(" in line}

@@ -14,20 +14,20 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from benchmarks.again.__main__ import main as make_again
-from benchmarks.command_line import parse
-from benchmarks.model import Model
-from benchmarks.origin import Origin
-from benchmarks.outpaint.__main__ import main
-from benchmarks.outpaint.given import given_of
-from benchmarks.outpaint.preparation import prepared, telling_for
-from benchmarks.outpaint.settings import OutpaintSettings, read_command
-from benchmarks.pictures import read_picture, write_picture
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.pretrained.stand_ins import write_stand_ins
 from denoisers.unet import UNet
+from patchcanvas.again.command import main as make_again
+from patchcanvas.cli.command_line import parse
+from patchcanvas.model import Model
+from patchcanvas.outpainting.command import main
+from patchcanvas.outpainting.given import given_of
+from patchcanvas.outpainting.preparation import prepared, telling_for
+from patchcanvas.outpainting.settings import OutpaintSettings, read_command
+from patchcanvas.pictures import read_picture, write_picture
+from patchcanvas.provenance import Origin
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
@@ -487,7 +487,7 @@ def test_what_is_wrong_is_said_in_one_sentence(words, message, image, common, tm
 
 def test_no_image_and_no_picture_are_said(tmp_path, common, capsys):
     assert main([*common, "to=64x32"]) == 2
-    assert "python -m benchmarks.outpaint IMAGE --to WIDTHxHEIGHT" in capsys.readouterr().err
+    assert "python -m patchcanvas.outpainting IMAGE --to WIDTHxHEIGHT" in capsys.readouterr().err
     assert main([str(tmp_path / "none.png"), *common, "to=64x32"]) == 2
     assert "image must be an image file, but there is no" in capsys.readouterr().err
     (tmp_path / "text.png").write_text("not an image")
@@ -594,7 +594,7 @@ def test_files_of_others_are_written_over_only_when_that_is_said(image, common, 
     file = saved(Picture.new("RGB", (4, 4)), tmp_path / "other.png")
     words = [str(image), "to=48x32", f"output={file}", *common]
     assert main(words) == 2
-    assert "is there and was not made by benchmarks.outpaint" in capsys.readouterr().err
+    assert "is there and was not made by patchcanvas.outpainting" in capsys.readouterr().err
     assert main([*words, "overwrite=true"]) == 0
     assert "is there and will be written over" in capsys.readouterr().err
     first = read_picture(file)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.records import Results
+from benchmarks.comparison.records import Results
 from benchmarks.report.page import write_report
 from tests.example_results import WIDTH, cost, figures, row, usual, with_canvases
 

@@ -13,13 +13,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmarks.peers.__main__ import main
-from benchmarks.peers.defects import Case, cases, found, roll_error
-from benchmarks.peers.folder import folder_for
-from benchmarks.peers.jobs import STRIDE, Job, Made, PeerError, Timing
-from benchmarks.peers.ours import Forwards, Ours
-from benchmarks.peers.plan import loaded, same_views
-from benchmarks.peers.records import (
+from denoisers.pretrained.model import PretrainedModel
+from denoisers.pretrained.stand_ins import sd_pipeline
+from strategies.diffcollage import DiffCollage
+from studies.peers.__main__ import main
+from studies.peers.defects import Case, cases, found, roll_error
+from studies.peers.folder import folder_for
+from studies.peers.jobs import STRIDE, Job, Made, PeerError, Timing
+from studies.peers.ours import Forwards, Ours
+from studies.peers.plan import loaded, same_views
+from studies.peers.records import (
     DIFFCOLLAGE,
     FORWARDS,
     MULTIDIFFUSION,
@@ -28,13 +31,10 @@ from benchmarks.peers.records import (
     PeerResults,
     Row,
 )
-from benchmarks.peers.settings import PeerSettings, read_command
-from benchmarks.peers.table import TABLE, document, markdown, seconds
-from benchmarks.peers.theirs import Theirs, Worker, arguments_of
-from benchmarks.peers.worker import TENSOR, Counted, answer
-from denoisers.pretrained.model import PretrainedModel
-from denoisers.pretrained.stand_ins import sd_pipeline
-from strategies.diffcollage import DiffCollage
+from studies.peers.settings import PeerSettings, read_command
+from studies.peers.table import TABLE, document, markdown, seconds
+from studies.peers.theirs import Theirs, Worker, arguments_of
+from studies.peers.worker import TENSOR, Counted, answer
 
 ROOT = Path(__file__).parent.parent
 TIMING = Timing(2.0, 1.5, ((2, 4, 64, 64), (2, 4, 64, 32)), copies=3, copy_seconds=0.25)
@@ -322,7 +322,7 @@ def results() -> PeerResults:
     return PeerResults(
         name="peers",
         created="2026-01-02T12:00:00+00:00",
-        command="python -m benchmarks.peers",
+        command="python -m studies.peers",
         settings={"height": 512, "width": 2048, "num_steps": 50, "guidance": 7.5, "seed": 0},
         environment={
             "device": "an abacus",
@@ -415,7 +415,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_table(tmp_path, monkeypatc
     script = tmp_path / "echo"
     script.write_text(ECHO)
     echo = partial(Worker, script=script)
-    monkeypatch.setattr("benchmarks.peers.__main__.Worker", echo)
+    monkeypatch.setattr("studies.peers.__main__.Worker", echo)
     made, real = [], Ours.made
 
     def interrupted(self, job):

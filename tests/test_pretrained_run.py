@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.command_line import parse
-from benchmarks.context.prompted import region_masks
-from benchmarks.context.settings import Region
-from benchmarks.model import load_model
-from benchmarks.pictures import read_picture
 from benchmarks.run import main
-from benchmarks.runtime import Runtime
 from denoisers.pretrained.stand_ins import write_stand_ins
+from patchcanvas.cli.command_line import parse
+from patchcanvas.context.prompted import region_masks
+from patchcanvas.context.settings import Region
+from patchcanvas.model import load_model
+from patchcanvas.pictures import read_picture
+from patchcanvas.runtime import Runtime
 from sampling.solvers import Euler
 from strategies.canvas import Canvas
 from strategies.catalogue import names

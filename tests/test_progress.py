@@ -7,15 +7,15 @@ import time
 import pytest
 from rich.console import Console
 
+from benchmarks.comparison.lines import line_of
+from benchmarks.comparison.records import Cost, Estimate, Row, Spread
 from benchmarks.inpainting.records import CompletionRow, Figure
 from benchmarks.latency.records import Point
 from benchmarks.latency.table import line_of as line_of_point
-from benchmarks.lines import line_of
 from benchmarks.oracle.records import Evaluations, OracleRow, Sampling
 from benchmarks.oracle.table import line_of as line_of_oracle
-from benchmarks.peers.records import Finding
-from benchmarks.progress import FIRST, MOST, Lines, progress_bars, told
-from benchmarks.records import Cost, Estimate, Row, Spread
+from patchcanvas.cli.progress import FIRST, MOST, Lines, progress_bars, told
+from studies.peers.records import Finding
 
 
 def log() -> Console:
@@ -88,7 +88,7 @@ def test_the_newest_unfinished_task_is_told_of():
 
 
 def test_work_that_advances_nothing_gives_signs_of_life_too(monkeypatch):
-    monkeypatch.setattr("benchmarks.progress.FIRST", 0.0)
+    monkeypatch.setattr("patchcanvas.cli.progress.FIRST", 0.0)
     console = log()
     with Lines(console) as progress:
         progress.add_task("one long call", total=1)

@@ -5,9 +5,9 @@ import torch
 from lightning.fabric import Fabric
 from safetensors.torch import load_file, save_file
 
+from benchmarks.experiment.processes import Processes
 from benchmarks.metrics.features import FeatureNetwork, RandomConv
-from benchmarks.processes import Processes
-from benchmarks.reference import CHUNK, reference_of
+from benchmarks.metrics.reference import CHUNK, reference_of
 from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from benchmarks.samples import Batch, SampleFiles, runs_of
+from benchmarks.comparison.samples import Batch, SampleFiles, runs_of
 
 
 def batch(first: int, count: int) -> Batch:

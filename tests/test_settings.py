@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import yaml
 
-from benchmarks.command_line import PRESETS, parse
-from benchmarks.settings import Settings
+from benchmarks.comparison.settings import Settings
+from patchcanvas.cli.command_line import PRESETS, parse
 from strategies.catalogue import names
 from strategies.diffcollage import DiffCollage
 

@@ -17,18 +17,18 @@ from PIL import Image as Picture
 from safetensors import SafetensorError
 from torch import Tensor
 
-from benchmarks.environment import sha256_of_sources
-from benchmarks.pictures import read_picture, write_picture
-from benchmarks.settings import DEFAULT_SOLVER
-from benchmarks.stream.__main__ import MAKING, conveyor_of, known_strip, main
-from benchmarks.stream.folder import StripFolder
-from benchmarks.stream.picture import draw, summary, time_and_memory
-from benchmarks.stream.records import Log, Measurement, Record
-from benchmarks.stream.settings import StreamSettings, read_command
-from benchmarks.stream.state import Standing
+from benchmarks.comparison.settings import DEFAULT_SOLVER
 from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.environment import sha256_of_sources
+from patchcanvas.pictures import read_picture, write_picture
+from patchcanvas.streaming.command import MAKING, conveyor_of, known_strip, main
+from patchcanvas.streaming.folder import StripFolder
+from patchcanvas.streaming.picture import draw, summary, time_and_memory
+from patchcanvas.streaming.records import Log, Measurement, Record
+from patchcanvas.streaming.settings import StreamSettings, read_command
+from patchcanvas.streaming.state import Standing
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
@@ -55,7 +55,7 @@ def weights(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def _without_plots(monkeypatch):
     # A plot takes longer than a strip of these.
-    monkeypatch.setattr("benchmarks.stream.__main__.draw", lambda *anything: None)
+    monkeypatch.setattr("patchcanvas.streaming.command.draw", lambda *anything: None)
 
 
 def command(weights: Path, folder: Path, *more: str) -> list[str]:
@@ -121,7 +121,7 @@ def test_what_is_on_disk_is_what_the_conveyor_makes(weights, tmp_path, expected)
 def test_a_killed_process_goes_on_with_the_same_pixels(weights, tmp_path, expected):
     folder = tmp_path / "strip"
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.stream", *command(weights, folder)],
+        [sys.executable, "-m", "patchcanvas.streaming", *command(weights, folder)],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
@@ -147,13 +147,13 @@ def test_a_killed_process_goes_on_with_the_same_pixels(weights, tmp_path, expect
     [
         pytest.param("denoisers.precond.EDMPrecond._raw", 1, marks=pytest.mark.slow),
         ("denoisers.precond.EDMPrecond._raw", 33),
-        pytest.param("benchmarks.stream.growth.to_uint8", 4, marks=pytest.mark.slow),
-        pytest.param("benchmarks.stream.growth.peak_memory_mib", 2, marks=pytest.mark.slow),
-        pytest.param("benchmarks.stream.folder.write_picture", 2, marks=pytest.mark.slow),
-        ("benchmarks.stream.folder.write_picture", 3),  # the columns at the end
-        ("benchmarks.stream.state.save_file", 7),
-        ("benchmarks.stream.records.write_json", 1),  # the record, before anything is made
-        pytest.param("benchmarks.stream.records.write_json", 7, marks=pytest.mark.slow),
+        pytest.param("patchcanvas.streaming.growth.to_uint8", 4, marks=pytest.mark.slow),
+        pytest.param("patchcanvas.streaming.growth.peak_memory_mib", 2, marks=pytest.mark.slow),
+        pytest.param("patchcanvas.streaming.folder.write_picture", 2, marks=pytest.mark.slow),
+        ("patchcanvas.streaming.folder.write_picture", 3),  # the columns at the end
+        ("patchcanvas.streaming.state.save_file", 7),
+        ("patchcanvas.streaming.records.write_json", 1),  # the record, before anything is made
+        pytest.param("patchcanvas.streaming.records.write_json", 7, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_strip_goes_on_with_the_same_pixels(
@@ -334,7 +334,7 @@ def test_other_code_is_refused(weights, made, tmp_path, capsys):
     ],
 )
 def test_only_code_that_makes_strips_counts(tmp_path, monkeypatch, edited, refuses):
-    monkeypatch.setattr("benchmarks.environment.__file__", str(tmp_path / "benchmarks" / "one.py"))
+    monkeypatch.setattr("patchcanvas.environment.__file__", str(tmp_path / "benchmarks" / "one.py"))
     for folder in (*MAKING, "datamodules"):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     before = sha256_of_sources([], MAKING)
@@ -375,8 +375,8 @@ def test_what_cannot_be_made_leaves_no_folder(weights, tmp_path, capsys):
 
 
 def test_the_pictures_show_the_measurements_and_both_ends(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.stream.picture.LONGEST", 40)
-    monkeypatch.setattr("benchmarks.stream.__main__.draw", draw)
+    monkeypatch.setattr("patchcanvas.streaming.picture.LONGEST", 40)
+    monkeypatch.setattr("patchcanvas.streaming.command.draw", draw)
     assert main(command(weights, tmp_path, f"columns={COLUMNS}")) == 0
     ends, strip = read_picture(tmp_path / "ends.png"), strip_in(tmp_path)
     assert torch.equal(ends[:, :SIDE], strip[..., :40])
@@ -416,7 +416,7 @@ def test_a_state_that_cannot_be_written_is_an_error_of_the_system(tmp_path, monk
     def full(*anything, **more):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("benchmarks.stream.state.save_file", full)
+    monkeypatch.setattr("patchcanvas.streaming.state.save_file", full)
     nothing = torch.zeros(3, 4, 0, dtype=torch.uint8)
     standing = Standing(State(torch.zeros(1, 3, 4, 8), 0), columns=0, tail=nothing)
     with pytest.raises(OSError, match=r"cannot be written: .*No space left"):

@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.accounting import Metered
-from benchmarks.budget import FreeDenoiser, steps_within
-from benchmarks.window_batch import ExactBatch, FittingBatch, Memory
 from denoisers.gaussian import GaussianDenoiser, GaussianField
+from patchcanvas.accounting import Metered
+from patchcanvas.budget import FreeDenoiser, steps_within
+from patchcanvas.window_batch import ExactBatch, FittingBatch, Memory
 from sampling.diffusers_solver import Diffusers
 from sampling.noise import CanvasNoise, WindowNoise
 from sampling.solvers import Euler, Heun

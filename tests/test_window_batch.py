@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from benchmarks.window_batch import ExactBatch, FittingBatch, Memory, out_of_memory, with_batch
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.window_batch import ExactBatch, FittingBatch, Memory, out_of_memory, with_batch
 
 
 class Small:

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from benchmarks.writer import WAITING, BackgroundWriter
+from benchmarks.comparison.writer import WAITING, BackgroundWriter
 
 
 def test_jobs_are_done_in_order_and_before_the_end():

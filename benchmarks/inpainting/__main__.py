@@ -4,8 +4,7 @@ import sys
 
 from typing_extensions import override
 
-from benchmarks.command_line import Command, described, read
-from benchmarks.entry import carried_out
+from benchmarks.comparison.settings import DEFAULT_SOLVER
 from benchmarks.inpainting.completion import Pictures
 from benchmarks.inpainting.figures import spread_figure, squared_errors
 from benchmarks.inpainting.folder import file_name
@@ -15,8 +14,9 @@ from benchmarks.inpainting.records import Figure
 from benchmarks.inpainting.settings import InpaintingSettings, chosen
 from benchmarks.inpainting.study import Advance, Study, Trial, within
 from benchmarks.inpainting.table import document
-from benchmarks.settings import DEFAULT_SOLVER
 from denoisers.contract import PatchDenoiser
+from patchcanvas.cli.command_line import Command, described, read
+from patchcanvas.cli.entry import carried_out
 from strategies.canvas import Canvas
 
 __all__ = ["Inpainting", "main"]

@@ -9,9 +9,9 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from benchmarks.accounting import Metered
-from benchmarks.budget import FEWEST, TRIED, FreeDenoiser
 from denoisers.contract import PatchDenoiser
+from patchcanvas.accounting import Metered
+from patchcanvas.budget import FEWEST, TRIED, FreeDenoiser
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas, Known

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from benchmarks.accounting import Metered, synchronize
 from benchmarks.inpainting.budget import Spent
+from patchcanvas.accounting import Metered, synchronize
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of
 from strategies.base import Strategy

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import sha256_of_sources
-from benchmarks.folder import RunFolder, new_path
+from benchmarks.experiment.folder import RunFolder, new_path
 from benchmarks.inpainting.records import CompletionResults
+from patchcanvas.environment import sha256_of_sources
 
 __all__ = ["RECORD", "file_name", "folder_for", "hashes"]
 

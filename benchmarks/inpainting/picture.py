@@ -7,7 +7,7 @@ from jaxtyping import Bool, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from benchmarks.atomic import whole
+from patchcanvas.files import whole
 
 __all__ = ["draw_grid", "masked"]
 

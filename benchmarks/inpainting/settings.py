@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.environment import Precision
+from benchmarks.comparison.settings import DEFAULT_SOLVER
 from benchmarks.inpainting.masks import MASKS
-from benchmarks.settings import DEFAULT_SOLVER
 from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
+from patchcanvas.environment import Precision
 from sampling.solvers import Solver
 
 __all__ = ["CompletionSettings", "InpaintingSettings", "chosen", "refuse_less"]

@@ -15,11 +15,10 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.accounting import Metered
-from benchmarks.command_line import Command
-from benchmarks.environment import autocast_dtype, describe_environment, resolve_device
-from benchmarks.folder import RunFolder
-from benchmarks.held_out import hold_out
+from benchmarks.comparison.records import plain
+from benchmarks.experiment.folder import RunFolder
+from benchmarks.experiment.held_out import hold_out
+from benchmarks.experiment.processes import launched
 from benchmarks.inpainting.budget import steps_for, with_steps
 from benchmarks.inpainting.completion import Completed, Completer, Pictures, as_known
 from benchmarks.inpainting.figures import mean_figure, psnr, squared_errors
@@ -30,13 +29,14 @@ from benchmarks.inpainting.settings import CompletionSettings
 from benchmarks.metrics.crops import square_crops
 from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.frechet import frechet_with_interval
+from benchmarks.metrics.reference import Reference, reference_of
 from benchmarks.metrics.resampling import NORMAL_QUANTILE
-from benchmarks.processes import launched
-from benchmarks.progress import progress_bars, told
-from benchmarks.records import plain
-from benchmarks.reference import Reference, reference_of
 from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
 from denoisers.contract import PatchDenoiser
+from patchcanvas.accounting import Metered
+from patchcanvas.cli.command_line import Command
+from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.environment import autocast_dtype, describe_environment, resolve_device
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 

@@ -14,11 +14,6 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.accounting import Metered
-from benchmarks.command_line import Command
-from benchmarks.context.telling import SEEDLESS, UNTOLD
-from benchmarks.entry import carried_out
-from benchmarks.environment import autocast_dtype, describe_environment, resolve_device
 from benchmarks.latency.folder import PICTURE, folder_for, hashes, remaining
 from benchmarks.latency.guard import expected_absence, repeats_within, slow_absence
 from benchmarks.latency.measure import Bench, measured_floor
@@ -34,9 +29,14 @@ from benchmarks.latency.table import (
     notes,
     seconds_table,
 )
-from benchmarks.progress import progress_bars, told
 from denoisers.checkpoint import describe_checkpoint, load_denoiser
 from denoisers.contract import PatchDenoiser
+from patchcanvas.accounting import Metered
+from patchcanvas.cli.command_line import Command
+from patchcanvas.cli.entry import carried_out
+from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.context.conditioner import SEEDLESS, UNTOLD
+from patchcanvas.environment import autocast_dtype, describe_environment, resolve_device
 
 __all__ = ["Run", "main"]
 

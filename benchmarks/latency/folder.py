@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.environment import sha256_of_sources
-from benchmarks.folder import new_path
+from benchmarks.experiment.folder import new_path
 from benchmarks.latency.plan import Plan
 from benchmarks.latency.records import RECORD, LatencyResults
+from patchcanvas.environment import sha256_of_sources
 
 __all__ = ["PICTURE", "folder_for", "hashes", "remaining"]
 

@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.accounting import (
+from benchmarks.latency.records import Batch, Floor, Point
+from denoisers.conditions import Conditions
+from denoisers.contract import PatchDenoiser
+from patchcanvas.accounting import (
     Clock,
     Metered,
     peak_memory_mib,
     reset_peak_memory,
     synchronize,
 )
-from benchmarks.context.telling import UNTOLD, Telling
-from benchmarks.latency.records import Batch, Floor, Point
-from benchmarks.window_batch import out_of_memory
-from denoisers.conditions import Conditions
-from denoisers.contract import PatchDenoiser
+from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.window_batch import out_of_memory
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records import write_json
+from benchmarks.comparison.records import write_json
 
 __all__ = ["RECORD", "Absence", "Batch", "Floor", "LatencyResults", "Point", "Quartiles"]
 

@@ -4,8 +4,8 @@ import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.environment import Precision
-from benchmarks.settings import DEFAULT_SOLVER
+from benchmarks.comparison.settings import DEFAULT_SOLVER
+from patchcanvas.environment import Precision
 from sampling.solvers import Solver
 
 __all__ = ["LatencySettings"]

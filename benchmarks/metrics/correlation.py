@@ -20,8 +20,8 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 from typing_extensions import override
 
+from benchmarks.comparison.records import Curve
 from benchmarks.metrics.state import Canvases, SumMetric, refuse_misfits
-from benchmarks.records import Curve
 
 __all__ = ["Autocorrelation"]
 

@@ -41,6 +41,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 from typing_extensions import override
 
+from benchmarks.comparison.records import Estimate
 from benchmarks.metrics.resampling import (
     NORMAL_QUANTILE,
     estimate,
@@ -48,7 +49,6 @@ from benchmarks.metrics.resampling import (
     jackknife,
 )
 from benchmarks.metrics.state import CropMetric, Figures
-from benchmarks.records import Estimate
 from sampling.noise import seed_of
 
 __all__ = ["FrechetDistance", "frechet_distance", "frechet_limit", "frechet_with_interval"]

@@ -9,6 +9,7 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
+from benchmarks.comparison.records import Curve, Estimate
 from benchmarks.metrics.clip import ClipImages
 from benchmarks.metrics.consistency import Consistency
 from benchmarks.metrics.correlation import Autocorrelation
@@ -19,10 +20,9 @@ from benchmarks.metrics.kernel import KernelDistance
 from benchmarks.metrics.layout import Layout, SkyAtTop, profile_of
 from benchmarks.metrics.manifold import NEIGHBOURS, PrecisionRecall
 from benchmarks.metrics.palette import PaletteDistance, palette_of
+from benchmarks.metrics.reference import Reference
 from benchmarks.metrics.repetition import Repetition
 from benchmarks.metrics.seams import SeamRatio, WrapError
-from benchmarks.records import Curve, Estimate
-from benchmarks.reference import Reference
 from datamodules.patches import PatchData
 from strategies.canvas import Borders, Canvas
 

@@ -12,16 +12,16 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.entry import carried_out
-from benchmarks.environment import describe_environment
 from benchmarks.oracle.folder import PICTURE, RECORD, folder_for, hashes
 from benchmarks.oracle.measure import Trial, case_record, true_samples
 from benchmarks.oracle.picture import Strips, draw
 from benchmarks.oracle.plan import Job, planned, read_command
 from benchmarks.oracle.records import CaseRecord, OracleResults
 from benchmarks.oracle.table import case_table, document, line_of, notes
-from benchmarks.progress import progress_bars, told
 from denoisers.contract import Image
+from patchcanvas.cli.entry import carried_out
+from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.environment import describe_environment
 
 __all__ = ["main", "planned", "read_command"]
 

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.environment import sha256_of_sources
-from benchmarks.folder import new_path
+from benchmarks.experiment.folder import new_path
 from benchmarks.oracle.plan import Job
 from benchmarks.oracle.records import OracleResults
+from patchcanvas.environment import sha256_of_sources
 
 __all__ = ["PICTURE", "RECORD", "folder_for", "hashes"]
 

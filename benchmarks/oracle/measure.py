@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.accounting import Metered
+from benchmarks.comparison.records import plain
 from benchmarks.oracle.figures import (
     correlation_by_distance,
     correlation_of_neighbours,
@@ -18,9 +18,9 @@ from benchmarks.oracle.figures import (
 from benchmarks.oracle.probe import BulkNoise, Moments, Outcome, outcome
 from benchmarks.oracle.records import CaseRecord, Evaluations, OracleRow, Place, Sampling
 from benchmarks.oracle.settings import Case, OracleSettings
-from benchmarks.records import plain
 from denoisers.contract import Image, PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser
+from patchcanvas.accounting import Metered
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Borders, Known

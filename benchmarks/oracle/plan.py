@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from benchmarks.command_line import Command, described, read
 from benchmarks.oracle.measure import Trial
 from benchmarks.oracle.settings import DEFAULT_SOLVER, Case, OracleSettings
+from patchcanvas.cli.command_line import Command, described, read
 from sampling.solvers import Solver
 from strategies.sequential import SequentialStrategy
 

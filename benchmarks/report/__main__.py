@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.records import Results
+from benchmarks.comparison.records import Results
 from benchmarks.report.latex import latex
 from benchmarks.report.page import write_report
 from benchmarks.report.table import markdown

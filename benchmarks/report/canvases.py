@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from benchmarks.records import Results, Row
+from benchmarks.comparison.records import Results, Row
 from benchmarks.report.columns import PATCHES, row_title
 from datamodules.image_file import opened
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 from typing_extensions import override
 
-from benchmarks.fingerprint import differences
+from benchmarks.comparison.fingerprint import differences
+from benchmarks.comparison.records import Cost, Estimate, Results, Row, Spread
 from benchmarks.metrics.catalogue import FIGURES, Figure
-from benchmarks.records import Cost, Estimate, Results, Row, Spread
 
 __all__ = [
     "ABSENT",

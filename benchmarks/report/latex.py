@@ -4,7 +4,7 @@ The best figure of a column is bold. An interval is set small, as is the figure 
 beside a figure that should be like it.
 """
 
-from benchmarks.records import Results
+from benchmarks.comparison.records import Results
 from benchmarks.report.columns import Cell, Line, best_entries, columns, lines
 from benchmarks.report.notes import notes
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.fingerprint import differences
+from benchmarks.comparison.fingerprint import differences
+from benchmarks.comparison.records import Results
 from benchmarks.metrics.catalogue import FIGURES
-from benchmarks.records import Results
 from benchmarks.report.columns import DAGGER, PATCHES, TITLES, baselines, figure_name, row_title
 
 __all__ = ["flattened", "listed", "notes", "shape_name"]

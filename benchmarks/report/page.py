@@ -10,10 +10,10 @@ from typing import Any
 
 import jinja2
 
+from benchmarks.comparison.records import Results
 from benchmarks.latency.picture import seconds_against_width
 from benchmarks.latency.records import RECORD, LatencyResults
 from benchmarks.metrics.catalogue import CURVES, FIGURES
-from benchmarks.records import Results
 from benchmarks.report.canvases import gallery
 from benchmarks.report.columns import (
     baselines,

@@ -20,8 +20,8 @@ from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 from typing_extensions import override
 
+from benchmarks.comparison.records import Cost, Curve, Results, Row, Spread
 from benchmarks.metrics.catalogue import CURVES
-from benchmarks.records import Cost, Curve, Results, Row, Spread
 from benchmarks.report.columns import comparable, figure_name
 
 __all__ = [

@@ -5,7 +5,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.records import Results
+from benchmarks.comparison.records import Results
 from benchmarks.report.columns import DAGGER, Column, Line, columns, lines
 from benchmarks.report.notes import notes
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.records import Results
+from benchmarks.comparison.records import Results
 from benchmarks.report.columns import rounded
 from benchmarks.report.notes import listed, shape_name
 

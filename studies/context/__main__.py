@@ -7,8 +7,8 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from backbones.stand_ins import save_clip, save_dino
-from benchmarks.atomic import whole
 from benchmarks.report.contact_sheet import contact_sheet
+from patchcanvas.files import whole
 from studies.context.configurations import CONFIGURATIONS, Scale, Training, study_hash
 from studies.context.measuring import Measuring
 from studies.context.table import STRATEGIES, markdown, plain_line

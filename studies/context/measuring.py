@@ -3,12 +3,12 @@
 import dataclasses
 from pathlib import Path
 
-from benchmarks.environment import resolve_device
 from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
 from datamodules.photos import Photos
 from denoisers.checkpoint import describe_checkpoint, load_denoiser
 from denoisers.precond import EDMPrecond
+from patchcanvas.environment import resolve_device
 from sampling.solvers import Heun
 from strategies.canvas import Canvas
 from strategies.diffcollage import DiffCollage

@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 from jsonargparse import auto_cli
 
-from benchmarks.atomic import whole
-from benchmarks.lines import line_of
+from benchmarks.comparison.lines import line_of
 from benchmarks.report.contact_sheet import contact_sheet
+from patchcanvas.files import whole
 from strategies.catalogue import strategy_class
 from strategies.parallel import ParallelStrategy
 from studies.harness import Run, cells, measured, pictured, said, table

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
-from benchmarks.atomic import whole
 from benchmarks.report.contact_sheet import contact_sheet
+from patchcanvas.files import whole
 from studies.half_patches.canvases import perfect_canvases, pictured
 from studies.half_patches.measuring import Measuring
 from studies.half_patches.table import canvas_table, excess_table, perfect_table

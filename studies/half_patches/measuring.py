@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from benchmarks.environment import resolve_device
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import load_denoiser
 from denoisers.contract import PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser
+from patchcanvas.environment import resolve_device
 from studies.half_patches.canvases import network_canvases
 from studies.half_patches.estimates import (
     Asked,

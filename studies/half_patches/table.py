@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.comparison.records import Estimate
 from benchmarks.oracle.records import OracleRow
-from benchmarks.records import Estimate
 from studies.harness import Run, cells, table
 
 __all__ = ["canvas_table", "excess_table", "perfect_table"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from jsonargparse import auto_cli
 
-from benchmarks.atomic import whole
+from patchcanvas.files import whole
 from studies.harness import measured, said
 from studies.noise_levels.table import line_of, markdown
 from studies.noise_levels.training import SAMPLERS, Training, study_hash

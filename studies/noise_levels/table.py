@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from benchmarks.records import Estimate, Results
+from benchmarks.comparison.records import Estimate, Results
 
 __all__ = ["Line", "line_of", "markdown"]
 

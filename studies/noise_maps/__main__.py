@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 from torch import Tensor
 
-from benchmarks.atomic import whole
+from patchcanvas.files import whole
 from sampling.noise_levels.base import NoiseLevels
 from sampling.noise_levels.controlled import Controlled
 from sampling.noise_levels.independent import Independent

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from benchmarks.atomic import whole
+from patchcanvas.files import whole
 from studies.noise_maps.figures import FIGURES
 
 __all__ = ["draw"]

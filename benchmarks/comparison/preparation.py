@@ -1,0 +1,369 @@
+"""All that a comparison needs before it begins, checked: what is wrong is said before any work."""
+
+import dataclasses
+import itertools
+import re
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from rich.console import Console
+
+from benchmarks.comparison.loggers import Loggers, build_loggers, refuse_missing
+from benchmarks.comparison.records import Results
+from benchmarks.comparison.settings import Settings
+from benchmarks.experiment.folder import RunFolder
+from benchmarks.experiment.held_out import hold_out
+from benchmarks.experiment.processes import Processes, launched
+from benchmarks.latency.records import RECORD as LATENCY_RECORD
+from benchmarks.metrics.clip import ClipImages
+from benchmarks.metrics.features import FeatureNetwork, build_features
+from benchmarks.metrics.ruler import drift_distance
+from denoisers.contract import PatchDenoiser
+from patchcanvas.accounting import Metered
+from patchcanvas.budget import steps_within
+from patchcanvas.cli.command_line import Plan
+from patchcanvas.context.choice import telling_of
+from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.context.settings import ContextSettings
+from patchcanvas.environment import (
+    describe_environment,
+    device_name,
+    resolve_device,
+    sha256_of_sources,
+)
+from patchcanvas.model import Model, is_pretrained, load_model
+from patchcanvas.runtime import Runtime
+from patchcanvas.window_batch import Memory, with_batch
+from strategies.async_patch import NeedsNoiseMapsError
+from strategies.base import Strategy
+from strategies.canvas import Canvas
+from strategies.direct import Direct
+
+__all__ = [
+    "PATCHES",
+    "Asked",
+    "Prepared",
+    "Working",
+    "asked_for",
+    "prepared",
+    "refuse_misfits",
+    "squares",
+    "tuned",
+]
+
+PATCHES = "patches"  # the row of squares that the denoiser makes by itself
+
+
+@runtime_checkable
+class Working(Protocol):
+    """Settings of a command that asks a denoiser.
+
+    Attributes:
+        runtime: How the work is done.
+        context: What the denoiser is told.
+    """
+
+    runtime: Runtime
+    context: ContextSettings
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where what runs share is kept."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A run, ready to begin or to go on.
+
+    Args:
+        plan: What was asked for.
+        arguments: The words that asked for it.
+        strategies: What is compared, by the names of their rows.
+        budgets: What rows were given in place of equal steps, by their names.
+        processes: Who shares the work.
+        model: The shared denoiser and what belongs to it.
+        denoiser: The denoiser under the meter.
+        canvas: What every strategy makes.
+        telling: What it is told.
+        features: The network behind FID+.
+        clip: Embeds squares for their consistency, if that is asked for.
+        folder: Where everything goes.
+        results: What is known so far.
+        loggers: Who else is told.
+    """
+
+    plan: Plan
+    arguments: list[str]
+    strategies: dict[str, Strategy]
+    budgets: dict[str, float]
+    processes: Processes
+    model: Model
+    denoiser: Metered
+    canvas: Canvas
+    telling: Telling
+    features: FeatureNetwork
+    clip: ClipImages | None
+    folder: RunFolder
+    results: Results
+    loggers: Loggers
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """All that the canvases of a plan depend on, checked.
+
+    Args:
+        model: The shared denoiser and what belongs to it, on the CPU.
+        canvas: What every strategy makes.
+        telling: What it is told.
+        strategies: What is compared, by the names of their rows.
+        budgets: What rows were given in place of equal steps, by their names.
+    """
+
+    model: Model
+    canvas: Canvas
+    telling: Telling
+    strategies: dict[str, Strategy]
+    budgets: dict[str, float]
+
+
+def asked_for(plan: Plan) -> Asked:
+    """Loads the denoiser and checks that every strategy can make such canvases with it.
+
+    Raises:
+        ValueError: If something does not fit.
+        OSError: If a file is missing.
+        RuntimeError: If a backbone needs a package that is not installed.
+    """
+    settings = plan.settings
+    if is_pretrained(settings.denoiser):
+        Console(stderr=True, soft_wrap=True).print(f"loading {settings.denoiser}", markup=False)
+    model = load_model(
+        settings.denoiser,
+        settings.runtime,
+        negative_prompt=settings.context.negative_prompt,
+        label=settings.context.label,
+    )
+    if model.channels != 3:
+        raise ValueError(
+            f"canvases are RGB: the denoiser must make 3 channels, got {model.channels}."
+        )
+    if settings.real is not None:
+        hold_out(settings.real, model.description, model.trained_on)
+    canvas = model.canvas(settings.canvas)
+    telling = telling_of(
+        settings.context,
+        model,
+        canvas,
+        settings.real,
+        # Behind the real canvases, so that those say how near a scene comes by chance.
+        first=settings.num_reference + settings.num_samples,
+        count=settings.num_samples,
+    )
+    fitted = {name: model.fitted(s, settings.runtime) for name, s in plan.strategies.items()}
+    if settings.strategy == "all":
+        fitted = without_those_that_need_maps(fitted, model)
+    strategies, budgets = within_budgets(fitted, settings.budgets, model.denoiser, canvas, telling)
+    for name, strategy in strategies.items():
+        refuse_misfits(name, strategy, model, canvas, telling)
+    return Asked(model, canvas, telling, strategies, budgets)
+
+
+def refuse_misfits(
+    name: str, strategy: Strategy, model: Model, canvas: Canvas, telling: Telling
+) -> None:
+    """Checks that a strategy can make such canvases so told.
+
+    Raises:
+        ValueError: If it cannot; it begins with the strategy's name.
+    """
+    try:
+        strategy.refuse_denoiser(model.denoiser)
+        strategy.borders(model.denoiser, canvas)
+        telling.refuse_misfits(strategy, model.denoiser, canvas)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def squares(model: Model, canvas: Canvas, settings: Settings) -> tuple[Strategy, Canvas]:
+    """Returns what makes squares of one patch by the denoiser alone, and their size."""
+    square = Canvas(height=model.patch, width=model.patch, channels=canvas.channels)
+    return model.fitted(Direct(solver=settings.solver), settings.runtime), square
+
+
+def prepared(plan: Plan, arguments: list[str]) -> Prepared:
+    """Checks all that can be checked before the work; starts the processes; finds the folder.
+
+    Raises:
+        ValueError: If something does not fit.
+        OSError: If a file is missing or the folder cannot be written.
+        RuntimeError: If the weights of a feature network cannot be had.
+    """
+    settings = plan.settings
+    device = resolve_device(settings.device)
+    settings.runtime.refuse_device(device)
+    asked = asked_for(plan)
+    model, canvas, telling = asked.model, asked.canvas, asked.telling
+    strategies, budgets = asked.strategies, asked.budgets
+    if settings.real is not None:
+        side = min(canvas.height, canvas.width)
+        settings.real.crop("test", 0, side, side)
+    if settings.latency is not None and not (settings.latency / LATENCY_RECORD).is_file():
+        raise FileNotFoundError(
+            f"latency must be the folder of a run of benchmarks.latency, with a "
+            f"{LATENCY_RECORD}, got {settings.latency}."
+        )
+    # On the CPU first, so that what is missing is said once and before other processes start.
+    build_features(settings.features, weights=settings.features_weights)
+    clip = build_clip(plan, "cpu")
+    refuse_missing(settings.loggers)
+    processes = launched(
+        device,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        arguments=arguments,
+    )
+    features = build_features(
+        settings.features,
+        weights=settings.features_weights,
+        # random_conv computes in float64, which MPS has not.
+        device="cpu" if device.type == "mps" else processes.device,
+    )
+    if processes.device.type == "cuda":
+        clip = build_clip(plan, processes.device)
+    fresh = fresh_results(plan, arguments, processes, features, canvas, model, strategies, telling)
+    folder, results = processes.once(
+        lambda: locked_folder(fresh, settings.results, set(strategies))
+    )
+    if settings.real is not None:
+        processes.once(lambda: settings.real.write_manifest(folder.path / "manifest.json"))
+    loggers = build_loggers(settings.loggers if processes.first else [], folder.path)
+    return Prepared(
+        plan,
+        arguments,
+        strategies,
+        budgets,
+        processes,
+        model,
+        Metered(tuned(model, settings, processes.device)),
+        canvas,
+        telling.to(processes.device),
+        features,
+        clip,
+        folder,
+        results,
+        loggers,
+    )
+
+
+def locked_folder(fresh: Results, root: Path, strategies: set[str]) -> tuple[RunFolder, Results]:
+    """Finds or makes the folder, and keeps other runs out of it."""
+    folder, results = RunFolder.for_run(fresh, root, strategies)
+    folder.lock()
+    return folder, results
+
+
+def without_those_that_need_maps(
+    strategies: dict[str, Strategy], model: Model
+) -> dict[str, Strategy]:
+    """Leaves out what `strategy=all` cannot mean on a denoiser of single levels, and says so."""
+    kept = {}
+    for name, strategy in strategies.items():
+        try:
+            strategy.refuse_denoiser(model.denoiser)
+        except NeedsNoiseMapsError as error:
+            Console(stderr=True, soft_wrap=True).print(f"{name} left out: {error}", markup=False)
+        else:
+            kept[name] = strategy
+    return kept
+
+
+def within_budgets(
+    strategies: dict[str, Strategy],
+    budgets: list[float] | None,
+    denoiser: PatchDenoiser,
+    canvas: Canvas,
+    telling: Telling = UNTOLD,
+) -> tuple[dict[str, Strategy], dict[str, float]]:
+    """Returns the strategies by the names of their rows, and the budgets of those that have one.
+
+    Raises:
+        ValueError: If a budget is below what a strategy's fewest steps take.
+    """
+    if budgets is None:
+        return strategies, {}
+    found, budgeted = {}, {}
+    for budget, (name, strategy) in itertools.product(budgets, strategies.items()):
+        small = strategy.denoised(canvas)
+        try:
+            steps = steps_within(strategy.core.with_steps, denoiser, small, budget, telling)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        found[f"{name}@{budget:g}"] = strategy.with_steps(steps)
+        budgeted[f"{name}@{budget:g}"] = budget
+    return found, budgeted
+
+
+def build_clip(plan: Plan, device: torch.device | str) -> ClipImages | None:
+    """Returns what embeds squares, if that is asked for."""
+    settings = plan.settings
+    if settings.clip is None:
+        return None
+    return ClipImages(settings.clip, settings.clip_weights, device=device)
+
+
+def memory_of(model: Model, settings: Working, device: torch.device) -> Memory:
+    """Returns what is known of how much this device holds of this denoiser."""
+    weights = model.description["weights_sha256"][:16]
+    key = f"{device_name(device)}; weights {weights}; {settings.runtime.precision}"
+    return Memory(settings.cache_folder / "window_batch.json", key)
+
+
+def tuned(model: Model, settings: Working, device: torch.device) -> PatchDenoiser:
+    """Places the networks, sets gates and sizes the calls, as asked for."""
+    denoiser = model.placed(device, settings.runtime).denoiser
+    if settings.context.gate is not None:
+        for gate in denoiser.network.gates.values():
+            gate.fill_(settings.context.gate)
+    return with_batch(denoiser, settings.runtime.window_batch, memory_of(model, settings, device))
+
+
+def fresh_results(
+    plan: Plan,
+    arguments: list[str],
+    processes: Processes,
+    features: FeatureNetwork,
+    canvas: Canvas,
+    model: Model,
+    strategies: dict[str, Strategy],
+    telling: Telling = UNTOLD,
+) -> Results:
+    """Returns the record of a run that has not begun."""
+    settings = plan.settings
+    return Results(
+        name=settings.name or f"{content_of(plan)}-{settings.strategy.replace(',', '-')}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["python", "-m", "benchmarks.run", *arguments]),
+        settings=plan.record | {"told": telling.description},
+        environment=describe_environment(processes.device)
+        | {"sources": sha256_of_sources(type(one.core) for one in strategies.values())},
+        denoiser=model.description,
+        data={} if settings.real is None else settings.real.description,
+        features=features.description,
+        num_samples=settings.num_samples,
+        num_reference=0 if settings.real is None else settings.num_reference,
+        canvas=(canvas.height, canvas.width),
+        drift_distance=drift_distance(canvas.width, model.patch),
+    )
+
+
+def content_of(plan: Plan) -> str:
+    """Returns what canvases show, in a word: the data they are compared with, or the model."""
+    settings = plan.settings
+    if settings.real is not None:
+        return type(settings.real).__name__.lower()
+    return re.sub(r"[^\w.]+", "-", Path(settings.denoiser).name)

@@ -1,0 +1,202 @@
+"""What a run of the harness leaves behind: every figure with what made it, as JSON."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from patchcanvas.files import whole
+
+__all__ = ["Cost", "Curve", "Estimate", "Results", "Row", "Spread", "plain", "write_json"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A figure against distance, with a 95 % interval at every distance.
+
+    Args:
+        distances: In pixels, ascending.
+        values: The figure at each.
+        low: Lower ends of the intervals.
+        high: Upper ends.
+    """
+
+    distances: list[int]
+    values: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """Repeated timings, in seconds: their median and quartiles."""
+
+    median: float
+    lower: float
+    upper: float
+    repeats: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one canvas costs, in units that no machine changes and in this machine's.
+
+    Args:
+        network_calls: Calls of the network for one canvas alone.
+        patch_evaluations: Windows evaluated for it, halves counted as windows of their own.
+        pixels_per_pixel: Pixels the network evaluated for each pixel of the canvas.
+        gradient_passes: Backward passes through the network.
+        latency: Seconds for one canvas alone, after warm-up.
+        seconds_per_canvas: Seconds a canvas in batches, over the whole run.
+        network_share: Share of that time spent inside the network, in [0, 1].
+        peak_memory_mib: Peak memory of the device, or of the process on a CPU, in MiB.
+    """
+
+    network_calls: int
+    patch_evaluations: int
+    pixels_per_pixel: float
+    gradient_passes: int
+    latency: Spread
+    seconds_per_canvas: float
+    network_share: float
+    peak_memory_mib: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One strategy's figures; the rows of real images and of plain patches have no cost.
+
+    Args:
+        strategy: Short name or dotted path, with `@` and a budget where it was given one; `real`
+            for real images, `patches` for squares that the denoiser makes by itself.
+        parallel: Whether all windows are denoised at once; None for real images and patches.
+        border_columns: Columns before which its windows begin or end, in pixels.
+        settings: Every setting of the strategy, its solver's included.
+        fingerprint: What the figures rest on, by name; `benchmarks.comparison.fingerprint` says which of it
+            must be equal for two rows to be compared.
+        figures: By their names in `benchmarks.metrics.catalogue`.
+        real: The same figures of real long crops, measured at the same places.
+        curves: Figures against distance, by their names in the same catalogue.
+        real_curves: The same curves of real long crops.
+        cost: What a canvas costs.
+        canvases: Files of sample canvases, relative to the run's folder.
+        budget: Pixels that the network may evaluate for each pixel of the canvas; None without.
+    """
+
+    strategy: str
+    parallel: bool | None
+    border_columns: list[int]
+    settings: dict[str, Any]
+    fingerprint: dict[str, Any]
+    figures: dict[str, Estimate]
+    real: dict[str, Estimate]
+    curves: dict[str, Curve]
+    real_curves: dict[str, Curve]
+    cost: Cost | None
+    canvases: list[str]
+    budget: float | None = None
+
+
+@dataclasses.dataclass
+class Results:
+    """A whole run.
+
+    Args:
+        name: The run's name.
+        created: When it was begun, ISO 8601, UTC.
+        command: The command that makes it again.
+        settings: Every setting, defaults included.
+        environment: Device, threads, library versions, commit.
+        denoiser: Weights file, hash, size, provenance.
+        data: The data's own description.
+        features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
+        num_samples: Canvases of each strategy.
+        num_reference: Real crops that they are compared with.
+        canvas: Height and width, in pixels.
+        drift_distance: Pixels over which colour drift is measured; None on canvases too short.
+        real: Figures of other crops of the same held-out images: a floor that no strategy, which
+            knows none of these images, can be expected to reach.
+        patches: Squares that the denoiser makes by itself: what it is worth before any strategy.
+        rows: One for each finished strategy.
+        failures: Why a strategy has no row, by its name.
+        seconds: Wall time of the run by what it was spent on, over all its interruptions.
+    """
+
+    name: str
+    created: str
+    command: str
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    denoiser: dict[str, Any]
+    data: dict[str, Any]
+    features: dict[str, Any]
+    num_samples: int
+    num_reference: int
+    canvas: tuple[int, int]
+    drift_distance: int | None
+    real: Row | None = None
+    patches: Row | None = None
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Writes the run as JSON; a reader never sees half a file."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "Results":
+        """Reads what `write` wrote.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it is damaged, or another version of this code wrote it.
+        """
+        try:
+            content = json.loads(path.read_text())
+            content["canvas"] = tuple(content["canvas"])
+            for name in ("real", "patches"):
+                content[name] = content[name] and row_from(content[name])
+            content["rows"] = [row_from(row) for row in content["rows"]]
+            return cls(**content)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{path} must hold the results of a run by this version, but it is damaged or by "
+                f"another one ({type(error).__name__}: {error}); run the comparison again."
+            ) from error
+
+
+def row_from(content: dict[str, Any]) -> Row:
+    """Rebuilds a row from its JSON."""
+    cost = content["cost"]
+    if cost is not None:
+        cost = Cost(**cost | {"latency": Spread(**cost["latency"])})
+    rebuilt = {"cost": cost}
+    for kind, names in ((Estimate, ("figures", "real")), (Curve, ("curves", "real_curves"))):
+        for name in names:
+            rebuilt[name] = {key: kind(**value) for key, value in content[name].items()}
+    return Row(**content | rebuilt)
+
+
+def plain(value: Any) -> Any:
+    """Returns a dataclass as JSON values, every nested one with its class."""
+    if dataclasses.is_dataclass(value):
+        fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {"class": f"{type(value).__module__}.{type(value).__qualname__}"} | fields
+    return value
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON in one stroke."""
+    text = json.dumps(content, indent=2, allow_nan=False, default=str) + "\n"
+    with whole(path) as part:
+        part.write_text(text)

@@ -1,0 +1,195 @@
+"""From the record of a picture to what makes it again."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jaxtyping import UInt8
+from torch import Tensor
+
+from benchmarks.comparison.preparation import PATCHES, asked_for, squares, tuned
+from patchcanvas.accounting import Metered
+from patchcanvas.again.settings import AgainSettings
+from patchcanvas.cli.command_line import parse
+from patchcanvas.counting import network_calls
+from patchcanvas.environment import resolve_device
+from patchcanvas.making import Maker
+from patchcanvas.outpainting import preparation as outpainting
+from patchcanvas.outpainting.settings import PROGRAM as OUTPAINT
+from patchcanvas.outpainting.settings import read_command
+from patchcanvas.provenance import (
+    SEEDS,
+    Origin,
+    described_denoiser,
+    described_strategy,
+    hashes_of_regions,
+    surroundings,
+)
+
+__all__ = ["Remake", "remake_of"]
+
+RUN = "benchmarks.run"
+NOTHING = {"class_path": "datamodules.nothing.Nothing", "init_args": {}}
+
+# Where it is said where things lie now.
+TO_DO = {"image": "give image=FILE", "mask": "give mask=FILE", SEEDS: "give root=FOLDER"}
+
+Picture = UInt8[Tensor, "channels height width"]
+Settings = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Remake:
+    """A picture that is ready to be made again.
+
+    Args:
+        maker: Makes it.
+        finished: Turns what it makes into the picture.
+        origin: What the picture is made from now.
+        profile: What its colours mean (ICC); None for sRGB.
+    """
+
+    maker: Maker
+    finished: Callable[[Picture], Picture]
+    origin: Origin
+    profile: bytes | None = None
+
+    @property
+    def company(self) -> range:
+        """The samples that must be made in the same calls, or the last bit may differ."""
+        sample = self.origin.sample
+        first, last = self.origin.together or (sample, sample)
+        return range(first, last + 1)
+
+    def made(self, told: Callable[[float], None] = lambda pictures: None) -> Picture:
+        """Makes it.
+
+        Args:
+            told: Told of every network call what part of how many pictures it is.
+        """
+        maker = dataclasses.replace(self.maker, advance=told)
+        canvases = maker(self.company).canvases
+        return self.finished(canvases[self.origin.sample - self.company.start])
+
+
+def remake_of(origin: Origin, settings: AgainSettings) -> Remake:
+    """Reads the settings of a record again and sets everything up.
+
+    Raises:
+        ValueError: If the program is not known, something does not fit, or weights or images are
+            not those that the picture was made from.
+        OSError: If a file is missing.
+    """
+    if origin.program not in (RUN, OUTPAINT):
+        raise ValueError(
+            f"a picture must be by {RUN} or {OUTPAINT} to be made again, got {origin.program}."
+        )
+    remake = (of_run if origin.program == RUN else of_outpainting)(origin, settings)
+    refuse_other_inputs(origin, remake.origin)
+    # Another commit of the same code makes the same picture, to the last byte of its file.
+    if set(origin.differences(remake.origin, "environment")) == {"commit"}:
+        same = dataclasses.replace(remake.origin, environment=origin.environment)
+        remake = dataclasses.replace(remake, origin=same)
+    return remake
+
+
+def of_run(origin: Origin, settings: AgainSettings) -> Remake:
+    """Returns what makes a canvas of a comparison again."""
+    asked_again, shown = settings_of_row(origin), SEEDS in origin.inputs
+    where = {"device": "device", "denoiser": "denoiser"} | ({"root": "data.root"} if shown else {})
+    plan = parse_again(asked_again, settings.words(**where), parse)
+    asked, device = asked_for(plan), resolve_device(plan.settings.device)
+    if origin.row == PATCHES:
+        strategy, canvas = squares(asked.model, asked.canvas, plan.settings)
+        telling = asked.telling.facts
+    else:
+        (strategy,), canvas = asked.strategies.values(), asked.canvas
+        telling = asked.telling
+    now = dataclasses.replace(
+        origin,
+        strategy=described_strategy(strategy),
+        told=telling.description,
+        denoiser=described_denoiser(asked.model.description),
+        inputs=hashes_of_regions(plan.settings.context)
+        | ({SEEDS: asked.telling.seeds.sha256} if shown else {}),
+        environment=surroundings(device, strategy),
+    )
+    calls = network_calls(strategy, asked.model, canvas, telling)
+    maker = Maker(
+        strategy,
+        Metered(tuned(asked.model, plan.settings, device)),
+        canvas,
+        origin.seed,
+        device,
+        telling.to(device),
+        calls=calls,
+    )
+    return Remake(maker, lambda canvas: canvas, now)
+
+
+def of_outpainting(origin: Origin, settings: AgainSettings) -> Remake:
+    """Returns what continues an image again."""
+    names = ("device", "denoiser", "image", "mask")
+    words = settings.words(**{name: name for name in names})
+    command = parse_again(origin.settings, words, read_command)
+    again = outpainting.prepared(command, origin.command)
+    now = dataclasses.replace(again.origin(origin.sample), settings=origin.settings)
+    return Remake(again.maker, again.given.pasted, now, again.given.profile)
+
+
+def settings_of_row(origin: Origin) -> Settings:
+    """Returns the settings of a comparison with that row alone, and with images only if told of."""
+    name, _, budget = origin.row.partition("@")
+    settings = dict(origin.settings)
+    if origin.row == PATCHES:
+        name = "direct"
+    settings["strategy"], own = name, settings["own"]
+    settings["own"] = {name: own[name]} if name in own and origin.row != PATCHES else {}
+    budgets = settings.get("budgets") or []
+    settings["budgets"] = [each for each in budgets if f"{each:g}" == budget] or None
+    if SEEDS not in origin.inputs:
+        settings["data"] = NOTHING
+    return settings
+
+
+def parse_again(settings: Settings, changes: list[str], reader: Callable[[list[str]], Any]) -> Any:
+    """Returns what a command line makes of recorded settings, of which some are changed."""
+    shared = {name: value for name, value in settings.items() if name != "own"}
+    own = [
+        f"{name}.{word.removeprefix('--')}"
+        for name, words in settings["own"].items()
+        for word in words
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "settings.yaml"
+        file.write_text(yaml.safe_dump(shared))
+        return reader([f"config={file}", f"strategy={settings['strategy']}", *own, *changes])
+
+
+def refuse_other_inputs(then: Origin, now: Origin) -> None:
+    """Checks that weights, images and what is told are those of the first time.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    weights = [origin.denoiser["weights_sha256"] for origin in (then, now)]
+    if weights[0] != weights[1]:
+        raise ValueError(
+            f"the weights must be those that the picture was made with, SHA-256 {weights[0]}, but "
+            f"{now.denoiser['file']} has {weights[1]}: give denoiser=FILE."
+        )
+    for name, sha256 in then.inputs.items():
+        if (found := now.inputs.get(name)) != sha256:
+            raise ValueError(
+                f"the {name} must be what the picture was made from, SHA-256 {sha256}, got "
+                f"{found}: {TO_DO.get(name, 'put it back')}."
+            )
+    if told := then.differences(now, "told"):
+        name, (before, after) = next(iter(told.items()))
+        raise ValueError(
+            "the denoiser must be told what it was told when the picture was made, but "
+            f"{name} was {before} and is {after}."
+        )

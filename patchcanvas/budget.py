@@ -1,0 +1,171 @@
+"""Equal cost: the most steps with which a strategy stays within so many evaluated pixels.
+
+Nothing is derived: strategies are run dry, on a denoiser that costs nothing, and counted.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+from denoisers.conditions import Taken
+from denoisers.contract import Image, PatchDenoiser, Sigma, Variance
+from patchcanvas.accounting import Metered
+from patchcanvas.context.conditioner import UNTOLD, Telling
+from sampling.noise import CanvasNoise
+from strategies.base import Strategy
+from strategies.canvas import Canvas
+
+__all__ = ["FreeDenoiser", "dry_run", "steps_within"]
+
+FEWEST = 2  # steps; a ladder has no fewer
+TRIED = 256  # steps up to which a strategy may refuse to be built: it jumps further, say
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FreeDenoiser:
+    """Takes what another denoiser takes and costs next to nothing.
+
+    It is the exact denoiser of independent pixels of unit variance, so canvases stay finite and
+    gradients flow.
+
+    Args:
+        patch_size: Side of its square patches, in pixels.
+        multiple: Heights and widths are multiples of this, in pixels.
+        channels: Channels of the images.
+        takes_noise_maps: Whether the noise level may differ from pixel to pixel.
+        estimates_variance: Whether it says how far off its estimates are.
+        takes: What it may be told; all of it is as good as nothing.
+    """
+
+    patch_size: int
+    multiple: int
+    channels: int
+    takes_noise_maps: bool
+    estimates_variance: bool = False
+    takes: frozenset[Taken] = frozenset()
+
+    @classmethod
+    def like(cls, denoiser: PatchDenoiser) -> "FreeDenoiser":
+        """Returns one that takes what `denoiser` takes."""
+        names = ("patch_size", "multiple", "channels", "takes_noise_maps")
+        return cls(
+            **{name: getattr(denoiser, name) for name in names},
+            estimates_variance=getattr(denoiser, "estimates_variance", False),
+            takes=getattr(denoiser, "takes", frozenset()),
+        )
+
+    def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
+        """Returns `x0_hat`."""
+        return x_t / (1 + sigma.square())
+
+    def with_variance(
+        self, x_t: Image, sigma: Sigma, context: Any = None
+    ) -> tuple[Image, Variance]:
+        """Returns `x0_hat` and its variance."""
+        variance = sigma.square() / (1 + sigma.square())
+        return self(x_t, sigma), variance.expand(len(x_t), 1, *x_t.shape[-2:])
+
+
+def dry_run(
+    strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas, telling: Telling = UNTOLD
+) -> Metered:
+    """Returns the meter after one canvas, without asking `denoiser` for anything.
+
+    Guidance and plans count, what a backbone does to encode an image does not.
+
+    Raises:
+        ValueError: If the strategy cannot make such a canvas with such a denoiser.
+    """
+    metered = Metered(FreeDenoiser.like(denoiser))
+    telling.free.generate(strategy, metered, canvas, CanvasNoise(0, [0]))
+    return metered
+
+
+def steps_within(
+    make: Callable[[int], Strategy],
+    denoiser: PatchDenoiser,
+    canvas: Canvas,
+    budget: float,
+    telling: Telling = UNTOLD,
+) -> int:
+    """Returns the most solver steps with which a strategy stays within a budget.
+
+    Gradient passes are not part of it: the budget is one of evaluations, forward. More steps must
+    not cost less, or bisection finds a number that fits but need not be the largest.
+
+    Args:
+        make: Builds the strategy with as many steps.
+        denoiser: What it will run on, or a `FreeDenoiser` like it; it is not called.
+        canvas: What it will make.
+        budget: Most pixels that may be evaluated for each pixel of the canvas.
+        telling: What it is told.
+
+    Raises:
+        ValueError: If the budget is not a finite number, or even the fewest steps exceed it; and if
+            the strategy cannot make such a canvas.
+    """
+    if not math.isfinite(budget):
+        raise ValueError(f"budget must be a finite number of pixels for each pixel, got {budget}.")
+
+    def cost(steps: int) -> float:
+        pixels = dry_run(make(steps), denoiser, canvas, telling).pixels
+        return pixels / (canvas.height * canvas.width)
+
+    fewest = _fewest(make)
+    least, more = cost(fewest), cost(2 * fewest)
+    if least > budget:
+        raise ValueError(
+            f"budget must be at least {_upwards(least):g} evaluated pixels for each pixel of this "
+            f"canvas, which are {fewest} steps, the fewest there are, got {budget:g}."
+        )
+    if more <= least:
+        raise ValueError(
+            f"more steps must cost more, or no budget says how many there are: {2 * fewest} cost "
+            f"{more:g} evaluated pixels for each pixel, {fewest} cost {least:g}."
+        )
+    # On the line through both, where most costs lie.
+    guess = fewest + math.floor((budget - least) / (more - least) * fewest)
+    return _largest(lambda steps: cost(steps) <= budget, fewest, guess)
+
+
+def _fewest(make: Callable[[int], Strategy]) -> int:
+    """Returns the fewest steps that the strategy can be built with.
+
+    Raises:
+        ValueError: What the strategy says of the fewest steps of all, if it can never be built.
+    """
+    refusals = []
+    for steps in range(FEWEST, TRIED + 1):
+        try:
+            make(steps)
+        except ValueError as error:
+            refusals.append(error)
+        else:
+            return steps
+    raise refusals[0]
+
+
+def _largest(fits: Callable[[int], bool], known: int, guess: int) -> int:
+    """Returns the largest number that fits, where larger ones than one that does not never do.
+
+    Args:
+        fits: Tells whether one does.
+        known: One that does.
+        guess: Where to begin; trials go away from it in strides that double, then bisect.
+    """
+    too_many, trial, stride = math.inf, max(guess, known + 1), 1
+    while too_many - known > 1:
+        if fits(trial):
+            known, trial = trial, trial + stride
+        else:
+            too_many, trial = trial, trial - stride
+        stride *= 2
+        if not known < trial < too_many:
+            trial = (known + int(too_many)) // 2
+    return known
+
+
+def _upwards(value: float) -> float:
+    """Rounds up to hundredths, so that what is printed is enough."""
+    return math.ceil(value * 100) / 100

@@ -1,0 +1,1 @@
+"""What every command shares: reading its words, starting it, showing its progress."""

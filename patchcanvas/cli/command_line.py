@@ -1,0 +1,418 @@
+"""How a command line becomes a plan: settings, strategies, and a record of both."""
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from benchmarks.comparison.settings import DEFAULT_SOLVER, Settings
+from patchcanvas.model import is_pretrained
+from sampling.solvers import Solver
+from strategies.base import Strategy
+from strategies.catalogue import names, strategy_class
+
+__all__ = [
+    "Command",
+    "Plan",
+    "described",
+    "normalised",
+    "parse",
+    "parsed",
+    "read",
+    "read_settings",
+    "refuse_unknown_keys",
+]
+
+PRESETS = Path(__file__).parents[2] / "configs" / "benchmarks"
+DIFFUSERS = "sampling.diffusers_solver.Diffusers"
+# What a short name stands for: a class path, and settings that go with it.
+SHORT_NAMES = {
+    "data": {
+        "landscapes": ["datamodules.landscapes.Landscapes"],
+        "photos": ["datamodules.photos.Photos"],
+        "none": ["datamodules.nothing.Nothing"],
+        "lhq": ["datamodules.lhq.Lhq"],
+        "lsun_tower": ["datamodules.lsun_tower.LsunTower"],
+    },
+    "solver": {
+        "heun": ["sampling.solvers.Heun"],
+        "euler": ["sampling.solvers.Euler"],
+        "ddim": [DIFFUSERS, "scheduler=ddim"],
+        "dpmsolver++": [DIFFUSERS, "scheduler=dpmsolver++"],
+        "deis": [DIFFUSERS, "scheduler=deis"],
+    },
+}
+
+
+# Other words for the same thing.
+SYNONYMS = {"preset": "config", "accelerator": "device"}
+# Settings of the group `runtime` that may stand alone.
+OF_RUNTIME = ("precision", "compile", "window_batch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command line, read and checked.
+
+    Args:
+        settings: The settings that all strategies share.
+        classes: The strategies to run, by name, in order.
+        own: What single strategies were given, as `--setting=value`, by name.
+        record: All settings as plain values; equal records make equal results.
+    """
+
+    settings: Any
+    classes: dict[str, type[Strategy]]
+    own: dict[str, list[str]]
+    record: dict[str, Any]
+
+    def build(self, name: str, *, solver: Solver, **defaults: Any) -> Strategy:
+        """Builds a strategy from its own settings, and from those `defaults` that it has."""
+        return built(self.classes[name], self.own.get(name, []), solver=solver, **defaults)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a command line asks the harness for.
+
+    Args:
+        settings: The settings of the comparison.
+        strategies: The strategies to run, by name, in order.
+        record: All settings as plain values; equal records make equal results.
+    """
+
+    settings: Settings
+    strategies: dict[str, Strategy]
+    record: dict[str, Any]
+
+
+def parse(arguments: list[str]) -> Plan:
+    """Reads a command line of `benchmarks.run`; `key=value` and `--key=value` are the same thing.
+
+    Raises:
+        ValueError: If a key or value is wrong, with the nearest valid name.
+        SystemExit: After printing the help, if that is asked for.
+    """
+    command = read(
+        with_defaults_of_pretrained(arguments),
+        Settings,
+        prog="python -m benchmarks.run",
+        description="Runs strategies on one shared denoiser and compares what comes out. "
+        "Write settings as key=value, for example: strategy=diffcollage num_samples=500 "
+        "solver.num_steps=40.",
+        defaults={
+            "data": {"class_path": SHORT_NAMES["data"]["landscapes"][0]},
+            "solver": described(DEFAULT_SOLVER),
+        },
+    )
+    settings = command.settings
+    strategies = {name: command.build(name, solver=settings.solver) for name in command.classes}
+    return Plan(settings, strategies, command.record)
+
+
+def with_defaults_of_pretrained(arguments: list[str]) -> list[str]:
+    """Puts the preset of pretrained models first where one is named on the command line.
+
+    >>> with_defaults_of_pretrained(["denoiser=diffusers:google/ddpm-church-256"])
+    ['config=pretrained', 'denoiser=diffusers:google/ddpm-church-256']
+    """
+    # Also where the name stands apart: --denoiser diffusers:NAME.
+    named = any(
+        is_pretrained(word.removeprefix("--").removeprefix("denoiser=")) for word in arguments
+    )
+    return ["config=pretrained", *arguments] if named else arguments
+
+
+def read(
+    arguments: list[str],
+    settings_class: type,
+    *,
+    prog: str,
+    description: str,
+    defaults: dict[str, Any],
+    presets: Path | None = PRESETS,
+) -> Command:
+    """Reads a command line whose settings are those of a dataclass and of strategies.
+
+    Args:
+        arguments: The words after the program's name.
+        settings_class: A dataclass with a field `strategy`.
+        prog: The command, for the help.
+        description: What it does, for the help.
+        defaults: Values of fields that hold a class.
+        presets: Folder of what `config=NAME` stands for; None if there are only files.
+
+    Raises:
+        ValueError: If a key or value is wrong, with the nearest valid name.
+        SystemExit: After printing the help, if that is asked for.
+    """
+    known_presets = {} if presets is None else {path.stem: path for path in presets.glob("*.yaml")}
+    parser = _parser(settings_class, prog, description, defaults, sorted(known_presets))
+    tokens = normalised(arguments, known_presets)
+    if any(field.name == "runtime" for field in dataclasses.fields(settings_class)):
+        tokens = [_of_runtime(token) for token in tokens]
+    shared, own = _sorted_out(tokens, {*names(), *_given_strategies(tokens)})
+    refuse_unknown_keys(parser, shared)
+    config = parsed(parser, shared)
+    chosen = names() if config.strategy == "all" else config.strategy.split(",")
+    classes = {name: strategy_class(name) for name in chosen}
+    stray = sorted(set(own) - set(classes))
+    if stray:
+        raise ValueError(f"{stray[0]} has settings of its own here, but is not among those to run.")
+    values = parser.instantiate(config)
+    fields = dataclasses.fields(settings_class)
+    settings = settings_class(**{field.name: values[field.name] for field in fields})
+    record = yaml.safe_load(parser.dump(config, skip_validation=True))
+    return Command(settings, classes, own, record | {"own": own})
+
+
+def read_settings(
+    arguments: list[str],
+    settings_class: type,
+    *,
+    prog: str,
+    description: str,
+    defaults: dict[str, Any] | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """Reads a command line of settings alone, without strategies or presets.
+
+    Args:
+        arguments: The words after the program's name.
+        settings_class: A dataclass.
+        prog: The command, for the help.
+        description: What it does, for the help.
+        defaults: Values of fields that hold a class.
+
+    Returns:
+        The settings, and all of them as plain values.
+
+    Raises:
+        ValueError: If a key or value is wrong, with the nearest valid name.
+        SystemExit: After printing the help, if that is asked for.
+    """
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    parser.add_argument(
+        "--config", action="config", help="A YAML file of settings; keys given here win."
+    )
+    parser.add_class_arguments(settings_class, None)
+    parser.set_defaults(defaults or {})
+    tokens = normalised(arguments, {})
+    refuse_unknown_keys(parser, tokens)
+    config = parsed(parser, tokens)
+    values = parser.instantiate(config)
+    fields = dataclasses.fields(settings_class)
+    settings = settings_class(**{field.name: values[field.name] for field in fields})
+    return settings, yaml.safe_load(parser.dump(config, skip_validation=True))
+
+
+def described(solver: Solver) -> dict[str, Any]:
+    """Returns a solver as the class path and the settings that make it."""
+    path = f"{type(solver).__module__}.{type(solver).__qualname__}"
+    return {"class_path": path, "init_args": dataclasses.asdict(solver)}
+
+
+def _parser(
+    settings_class: type,
+    prog: str,
+    description: str,
+    defaults: dict[str, Any],
+    presets: list[str],
+) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=prog,
+        description=f"{description} The strategies are {', '.join(names())}.",
+        epilog=f"Settings of single strategies: {', '.join(_own_settings())}. "
+        "Their meaning stands in strategies/NAME.py.",
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "--config",
+        action="config",
+        help=(f"A preset ({', '.join(presets)}) or a" if presets else "A")
+        + " YAML file of settings; keys given here win.",
+    )
+    parser.add_class_arguments(settings_class, None)
+    parser.set_defaults(defaults)
+    return parser
+
+
+def _own_settings() -> list[str]:
+    """Returns the keys of all strategies but those that every strategy shares."""
+    shared = {field.name for field in dataclasses.fields(Strategy)} - {"window"}
+    return [
+        f"{name}.{field.name}"
+        for name in names()
+        for field in dataclasses.fields(strategy_class(name))
+        if field.name not in shared
+    ]
+
+
+def normalised(arguments: list[str], presets: dict[str, Path]) -> list[str]:
+    """Returns `--key=value` for every way to write it, with short names spelt out.
+
+    Raises:
+        ValueError: If a word is none of them.
+    """
+    tokens: list[str] = []
+    for token in arguments:
+        if tokens and tokens[-1].startswith("--") and not re.search("=|^--help$", tokens[-1]):
+            tokens[-1] += "=" + token
+        elif re.match(r"[A-Za-z_][\w.]*=", token):
+            tokens.append("--" + token)
+        elif token.startswith("--") or token == "-h":
+            tokens.append("--help" if token == "-h" else token)
+        else:
+            raise ValueError(f"settings are written key=value, got {token!r}.")
+    spelt_out = [part for token in tokens for part in _spelt_out(_common(token), presets)]
+    # Files first and classes next, so that what is set below them holds in whatever order.
+    ranks = {"--config": 0, "--data": 1, "--solver": 1}
+    return sorted(spelt_out, key=lambda token: ranks.get(token.partition("=")[0], 2))
+
+
+def _common(token: str) -> str:
+    """Returns a token whose key has another name under that name."""
+    key, equals, value = token.removeprefix("--").partition("=")
+    if key == "accelerator" and value in ("gpu", "cuda"):
+        value = "cuda"
+    return f"--{SYNONYMS.get(key, key)}{equals}{value}"
+
+
+def _of_runtime(token: str) -> str:
+    key = token.removeprefix("--").partition("=")[0]
+    return f"--runtime.{token.removeprefix('--')}" if key in OF_RUNTIME else token
+
+
+def _spelt_out(token: str, presets: dict[str, Path]) -> list[str]:
+    """Returns what a token with a short name stands for; other tokens as they are."""
+    key, _, value = token.removeprefix("--").partition("=")
+    if key == "config" and not Path(value).suffix:
+        if value not in presets:
+            hint = _nearest(value, presets, otherwise=".")
+            known = f"one of {', '.join(sorted(presets))}, or " if presets else ""
+            raise ValueError(f"config must be {known}a YAML file, got {value!r}{hint}")
+        return [f"--config={presets[value]}"]
+    if key == "context" and not value.startswith("{"):
+        return [f"--context.mode={value}"]
+    if key not in SHORT_NAMES or "." in value:
+        return [token]
+    if value not in SHORT_NAMES[key]:
+        hint = _nearest(value, SHORT_NAMES[key], otherwise=".")
+        known = ", ".join(SHORT_NAMES[key])
+        raise ValueError(f"{key} must be one of {known}, or a class path, got {value!r}{hint}")
+    class_path, *settings = SHORT_NAMES[key][value]
+    return [f"--{key}={class_path}", *(f"--{key}.{setting}" for setting in settings)]
+
+
+def _nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
+    """Returns the hint that ends a sentence about an unknown word."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else otherwise
+
+
+def _given_strategies(tokens: list[str]) -> list[str]:
+    values = [token.partition("=")[2] for token in tokens if token.startswith("--strategy=")]
+    return [name for value in values for name in value.split(",") if name]
+
+
+def _sorted_out(tokens: list[str], owners: set[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Returns the shared settings, and those of single strategies without their prefix."""
+    shared: list[str] = []
+    own: dict[str, list[str]] = {}
+    for token in tokens:
+        owner, _, rest = token.partition("=")[0].removeprefix("--").rpartition(".")
+        if owner in owners:
+            own.setdefault(owner, []).append(f"--{rest}={token.partition('=')[2]}")
+        else:
+            shared.append(token)
+    return shared, own
+
+
+def refuse_unknown_keys(parser: ArgumentParser, tokens: list[str]) -> None:
+    """Refuses unknown keys; what lies below a class's key is left to the class itself.
+
+    Raises:
+        ValueError: If there is one, with the nearest valid name.
+    """
+    known = [
+        option.removeprefix("--")
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--")
+    ]
+    for token in tokens:
+        key = token.removeprefix("--").partition("=")[0]
+        if key in known or key.partition(".")[0] in ("data", "solver"):
+            continue
+        hint = _nearest(key, known, otherwise="; --help lists them.")
+        raise ValueError(f"there is no setting {key!r}{hint}")
+
+
+def parsed(parser: ArgumentParser, tokens: list[str]) -> Namespace:
+    """Returns what the parser makes of the words.
+
+    Raises:
+        ValueError: If a value is wrong, in one sentence.
+    """
+    try:
+        return parser.parse_args(tokens)
+    except ArgumentError as error:
+        raise ValueError(_sentence(error) + _hint_below_a_class(error)) from error
+
+
+def _hint_below_a_class(error: ArgumentError) -> str:
+    """Returns the nearest valid name where a class was given a setting that it has not."""
+    found = re.search(
+        r"class_path '([\w.]+)'.*Option '(\w+)' is not accepted", str(error), re.DOTALL
+    )
+    if not found:
+        return ""
+    module, _, name = found[1].rpartition(".")
+    known = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    return _nearest(found[2], known, otherwise="")
+
+
+def built(
+    strategy: type[Strategy], tokens: list[str], *, solver: Solver, **defaults: Any
+) -> Strategy:
+    """Builds a strategy from its own settings, and from those `defaults` that it has.
+
+    Raises:
+        ValueError: If it has no such setting, with the nearest that it has, or a value is wrong.
+    """
+    known = [field.name for field in dataclasses.fields(strategy) if field.name != "solver"]
+    for token in tokens:
+        key = token.removeprefix("--").partition("=")[0]
+        if key not in known:
+            hint = _nearest(key, known, otherwise=f"; it has {', '.join(known)}.")
+            raise ValueError(f"{strategy.__name__} has no setting {key!r}{hint}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(strategy, None, skip={"solver"})
+    parser.set_defaults({name: value for name, value in defaults.items() if name in known})
+    try:
+        own = parser.instantiate(parser.parse_args(tokens))
+    except ArgumentError as error:
+        raise ValueError(f"{strategy.__name__}: {_sentence(error)}") from error
+    return strategy(**vars(own), solver=solver)
+
+
+def _sentence(error: Exception) -> str:
+    """Returns what the parser says on one line; of a wrong type or choice, in words of our own."""
+    said = " ".join(str(error).split())
+    found = re.fullmatch(r'Parser key "(.+?)": Expected an? (.+)\. Got value: (.*)', said)
+    if not found:
+        return said
+    key, expected, value = found.groups()
+    if expected.startswith("typing.Literal["):
+        known = re.findall(r"'(.+?)'", expected)
+        hint = _nearest(value, known, otherwise=".")
+        return f"{key} must be one of {', '.join(known)}, got {value!r}{hint}"
+    if expected.startswith("<class '"):
+        return f"{key} must be of type {expected[8:-2]}, got {value!r}."
+    return said

@@ -1,0 +1,173 @@
+"""The denoiser that a command line names: a checkpoint of our own, or a pretrained model."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
+from denoisers.contract import PatchDenoiser
+from patchcanvas.environment import autocast_dtype
+from patchcanvas.runtime import Runtime
+from strategies.base import Strategy
+from strategies.canvas import Canvas
+from strategies.latent import on_latents
+
+__all__ = ["DIFFUSERS", "CanvasSize", "Model", "is_pretrained", "load_model"]
+
+DIFFUSERS = "diffusers:"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CanvasSize:
+    """The size of what is generated.
+
+    Args:
+        height: Pixels from top to bottom; by default the denoiser's patch size.
+        width: Pixels from left to right; by default 6 times the height, as in the paper's FID+.
+        wrap_height: Whether the bottom edge continues at the top.
+        wrap_width: Whether the right edge continues at the left: a loop, a 360-degree panorama.
+    """
+
+    height: int | None = None
+    width: int | None = None
+    wrap_height: bool = False
+    wrap_width: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A denoiser and what belongs to it.
+
+    Args:
+        denoiser: Denoises patches, of images or of latents.
+        description: What a result must quote to say which one it is.
+        pretrained: The pretrained model whose denoiser it is; None for a checkpoint of our own.
+        trained_on: Names of the images it was shown in training, as far as that is known.
+    """
+
+    denoiser: PatchDenoiser
+    description: dict[str, Any]
+    pretrained: Any = None
+    trained_on: frozenset[str] = frozenset()
+
+    @property
+    def scale(self) -> int:
+        """Pixels of a canvas along a side of one of the denoiser's pixels."""
+        return 1 if self.pretrained is None else self.pretrained.scale
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch, in pixels of a canvas."""
+        return self.scale * self.denoiser.patch_size
+
+    @property
+    def channels(self) -> int:
+        """Channels of a canvas."""
+        autoencoder = None if self.pretrained is None else self.pretrained.autoencoder
+        return self.denoiser.channels if autoencoder is None else autoencoder.channels
+
+    def canvas(self, size: CanvasSize) -> Canvas:
+        """Returns the canvas that is asked for, in pixels, with defaults by the patch."""
+        height = self.patch if size.height is None else size.height
+        return Canvas(
+            height=height,
+            width=6 * height if size.width is None else size.width,
+            channels=self.channels,
+            wrap_height=size.wrap_height,
+            wrap_width=size.wrap_width,
+        )
+
+    def fitted(self, strategy: Strategy, runtime: Runtime) -> Strategy:
+        """Returns a strategy on the levels of this denoiser, its canvas in pixels."""
+        solver = strategy.solver.fitted(self.denoiser)
+        if solver is not strategy.solver:
+            strategy = dataclasses.replace(strategy, solver=solver)
+        autoencoder = None if self.pretrained is None else self.pretrained.autoencoder
+        return (
+            strategy if autoencoder is None else on_latents(strategy, autoencoder, runtime.decoding)
+        )
+
+    def placed(self, device: torch.device, runtime: Runtime) -> "Model":
+        """Moves the networks, sets them up as asked for, and returns itself."""
+        if self.pretrained is None:
+            self.denoiser.to(device)
+            self.denoiser.autocast_dtype = autocast_dtype(runtime.precision)
+            network = self.denoiser.network
+        else:
+            place_pipeline(self.pretrained.pipeline, device, runtime)
+            network = self.denoiser.network.model
+        if runtime.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if runtime.compile:
+            network.compile()
+        return self
+
+
+def is_pretrained(name: str | Path) -> bool:
+    """Whether a denoiser is named as a model of diffusers."""
+    return str(name).startswith(DIFFUSERS)
+
+
+def load_model(
+    name: str | Path,
+    runtime: Runtime,
+    *,
+    negative_prompt: str | None = None,
+    label: int | None = None,
+) -> Model:
+    """Loads a denoiser, on the CPU.
+
+    Args:
+        name: A .safetensors file of our own; or `diffusers:` and a folder, or a name on the hub,
+            after which `@` and a revision may stand.
+        runtime: Says in which precision.
+        negative_prompt: What guidance of a pretrained model leads away from.
+        label: Number of the class, for a pretrained model of classes.
+
+    Raises:
+        CheckpointError: If a file is missing, damaged, or does not fit the other.
+        ValueError: If a folder does not hold a whole pipeline, or one that is not known; or if the
+            denoiser cannot be set up as asked for.
+        OSError: If a pretrained model is neither here nor can be downloaded.
+    """
+    if not is_pretrained(name):
+        for setting, value in (("negative_prompt", negative_prompt), ("label", label)):
+            if value is not None:
+                raise ValueError(
+                    f"context.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
+                    f"denoiser={name}."
+                )
+        for setting, default in (("attention", "efficient"), ("offload", "none")):
+            if getattr(runtime, setting) != default:
+                raise ValueError(
+                    f"runtime.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
+                    f"denoiser={name}."
+                )
+        denoiser = load_denoiser(name)
+        return Model(denoiser, describe_checkpoint(name), trained_on=images_trained_on(name))
+    # Here, since it imports diffusers and transformers: seconds that others need not wait.
+    from denoisers.pretrained.model import load_pretrained
+
+    pretrained = load_pretrained(
+        str(name).removeprefix(DIFFUSERS),
+        dtype=runtime.dtype,
+        negative_prompt=negative_prompt,
+        label=label,
+    )
+    description = pretrained.description() | {"file": str(name)}
+    return Model(pretrained.denoiser, description, pretrained)
+
+
+def place_pipeline(pipeline: Any, device: torch.device, runtime: Runtime) -> None:
+    """Moves the networks of a pipeline, or has them moved when they are called."""
+    if runtime.attention == "sliced":
+        pipeline.enable_attention_slicing()
+    if runtime.offload == "none":
+        pipeline.to(device)
+        return
+    {
+        "parts": pipeline.enable_model_cpu_offload,
+        "layers": pipeline.enable_sequential_cpu_offload,
+    }[runtime.offload](device=device)

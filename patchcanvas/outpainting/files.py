@@ -1,0 +1,137 @@
+"""Where pictures go, and what lies there already."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from patchcanvas.outpainting.settings import PROGRAM, OutpaintSettings
+from patchcanvas.provenance import Origin
+
+__all__ = [
+    "asked_files",
+    "holds_another",
+    "holds_same",
+    "new_files",
+    "refuse_foreign",
+    "refuse_inputs",
+    "refuse_unwritable",
+]
+
+# Settings that a picture does not depend on but through what else its record says.
+HOW = (
+    *("image", "mask", "denoiser", "output", "overwrite"),
+    *("results", "cache", "num_samples", "max_megapixels"),
+)
+
+
+def asked_files(settings: OutpaintSettings) -> list[Path] | None:
+    """Returns where the pictures go, checked; None if that was left open.
+
+    Raises:
+        ValueError: If something is there that must not be written over.
+        OSError: If nothing can be written there.
+    """
+    refuse_unwritable(settings.results if settings.output is None else settings.output.parent)
+    if settings.output is None:
+        return None
+    files = numbered(settings.output, settings.num_samples)
+    refuse_inputs(files, image=settings.image, mask=settings.mask)
+    if not settings.overwrite:
+        refuse_foreign(files, PROGRAM)
+    return files
+
+
+def new_files(folder: Path, stem: str, origins: list[Origin]) -> list[Path]:
+    """Returns files that nothing else has, with a number where another picture has the name.
+
+    Args:
+        folder: Where they lie.
+        stem: What they are called.
+        origins: What the pictures will say of themselves; those that are there keep their names.
+    """
+    files, number = numbered(folder / f"{stem}.png", len(origins)), 1
+    while any(map(holds_another, files, origins)):
+        number += 1
+        files = numbered(folder / f"{stem}-{number}.png", len(origins))
+    return files
+
+
+def numbered(path: Path, count: int) -> list[Path]:
+    """Returns a file for each of so many pictures: the path itself for one, numbers for several."""
+    if count == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{number:03d}{path.suffix}") for number in range(count)]
+
+
+def refuse_inputs(files: list[Path], **inputs: Path | None) -> None:
+    """Checks that nothing that was given is written over, by whatever path.
+
+    Args:
+        files: What will be written.
+        inputs: What was given, by what it is.
+
+    Raises:
+        ValueError: If it would be.
+    """
+    for name, given in inputs.items():
+        for file in files:
+            if given is not None and file.exists() and given.exists() and file.samefile(given):
+                raise ValueError(f"output must be another file than the {name}, got {file}.")
+
+
+def refuse_foreign(files: list[Path], program: str) -> None:
+    """Checks that no file is there that was not made by a program.
+
+    Raises:
+        ValueError: If one is.
+    """
+    for file in files:
+        found = record_of(file)
+        if file.exists() and (found is None or found.program != program):
+            raise ValueError(
+                f"{file} is there and was not made by {program}: give another output=, or "
+                "overwrite=true."
+            )
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Checks that files can be written in a folder, which need not be there yet.
+
+    Raises:
+        OSError: If they cannot.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise PermissionError(f"nothing can be written in {folder}: give another output=.")
+
+
+def holds_same(file: Path, origin: Origin) -> bool:
+    """Whether the very picture that is to be made is there."""
+    found = record_of(file)
+    return found is not None and same_picture(found, origin)
+
+
+def holds_another(file: Path, origin: Origin) -> bool:
+    """Whether something else is there."""
+    return file.exists() and not holds_same(file, origin)
+
+
+def record_of(file: Path) -> Origin | None:
+    """Returns the record of a picture; None for whatever else there is."""
+    try:
+        return Origin.read(file)
+    except (OSError, ValueError):
+        return None
+
+
+def same_picture(one: Origin, other: Origin) -> bool:
+    """Whether two records are of one picture, whatever it and what it was made from are called."""
+    return _what(one) == _what(other)
+
+
+def _what(origin: Origin) -> dict[str, Any]:
+    content = origin.plainly()
+    del content["command"]
+    content["settings"] = {k: v for k, v in content["settings"].items() if k not in HOW}
+    content["denoiser"].pop("file", None)
+    return content
