@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.comparison.fingerprint import MUST_AGREE, changes, other_definition
-from benchmarks.comparison.records import Estimate, Results, Row
+from benchmarks.comparison.fingerprint import MUST_AGREE, other_definition
+from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.catalogue import FIGURES
+from benchmarks.metrics.estimates import Estimate
+from patchcanvas.records import changes
 
 __all__ = ["main", "told_apart"]
 

@@ -4,10 +4,10 @@ import sys
 
 from rich.console import Console
 
+from benchmarks.comparison.plan import parse
 from benchmarks.comparison.preparation import prepared
 from benchmarks.comparison.rows import Comparison
 from benchmarks.experiment.processes import LostProcessError, SharedError
-from patchcanvas.cli.command_line import parse
 from patchcanvas.cli.entry import words_of
 
 __all__ = ["main"]

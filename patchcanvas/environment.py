@@ -1,11 +1,8 @@
 """Where a run takes place: device, precision, versions, commit."""
 
-import hashlib
-import inspect
 import os
 import platform
-import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from patchcanvas.accounting import memory_source
+from patchcanvas.sources import commit
 
 __all__ = [
     "Precision",
@@ -20,7 +18,6 @@ __all__ = [
     "describe_environment",
     "device_name",
     "resolve_device",
-    "sha256_of_sources",
     "versions_of",
 ]
 
@@ -74,7 +71,7 @@ def autocast_dtype(precision: Precision) -> torch.dtype | None:
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
-def versions_of(libraries: Sequence[str]) -> dict[str, str]:
+def versions_of(libraries: Iterable[str]) -> dict[str, str]:
     """Returns the versions of those that are installed."""
     found = {}
     for name in libraries:
@@ -94,41 +91,8 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": versions_of(LIBRARIES),
-        "commit": _commit(),
+        "commit": commit(),
     }
-
-
-# Not what only tells of figures, such as the report.
-MAKING_AND_MEASURING = (
-    "denoisers",
-    "denoisers/pretrained",
-    "sampling",
-    "strategies",
-    "datamodules",
-    "benchmarks",
-    "benchmarks/context",
-    "benchmarks/metrics",
-)
-
-
-def sha256_of_sources(
-    classes: Iterable[type], folders: Sequence[str] = MAKING_AND_MEASURING
-) -> str:
-    """Returns a hash of the code that makes and measures canvases, that of `classes` included.
-
-    A commit does not tell two states of a changed file apart, nor does it know a user's module.
-
-    Args:
-        classes: Whose files count too.
-        folders: Whose Python files count, those of folders in them apart.
-    """
-    root = Path(__file__).parent.parent
-    files = {path for folder in folders for path in (root / folder).glob("*.py")}
-    files |= {Path(inspect.getfile(item)).resolve() for item in classes}
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def device_name(device: torch.device) -> str:
@@ -140,18 +104,3 @@ def device_name(device: torch.device) -> str:
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     name = models[0] if models else platform.processor() or platform.machine()
     return f"{device.type}: {name}, {os.cpu_count()} cores"
-
-
-def _commit() -> str | None:
-    """Returns the commit of this code, with `+` where files differ from it; None without git."""
-    root = Path(__file__).parent.parent
-    try:
-        head, status = (
-            subprocess.run(
-                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + ("+" if status else "")

@@ -2,28 +2,64 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
-from lightning.pytorch.utilities.memory import garbage_collection_cuda
+from jaxtyping import Bool, UInt8
+from torch import Tensor
 
-from benchmarks.comparison.samples import Batch, SampleFiles, runs_of
-from benchmarks.comparison.writer import BackgroundWriter
-from benchmarks.experiment.processes import Processes
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import Metered, synchronize
 from patchcanvas.context.conditioner import UNTOLD, Telling
-from patchcanvas.pictures import write_picture
-from patchcanvas.provenance import Origin
+from patchcanvas.context.settings import ContextSettings
+from patchcanvas.environment import (
+    device_name,
+)
+from patchcanvas.model import Model
+from patchcanvas.runtime import Runtime
 from patchcanvas.watched import Watched
-from patchcanvas.window_batch import out_of_memory
+from patchcanvas.window_batch import Memory, out_of_memory, with_batch
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
 
-__all__ = ["Maker", "Pictures", "canvas_batches", "why_not_made"]
+__all__ = [
+    "Batch",
+    "Maker",
+    "Pictures",
+    "Working",
+    "as_known",
+    "refuse_misfits",
+    "tuned",
+    "why_not_made",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Canvases of neighbouring samples, and what they took.
+
+    Args:
+        first: The number of the first sample.
+        canvases: All of them.
+        seconds: Wall time of making them.
+        network_seconds: What of it was spent inside the network.
+        from_disk: Whether an earlier run made it.
+    """
+
+    first: int
+    canvases: UInt8[Tensor, "samples channels height width"]
+    seconds: float
+    network_seconds: float
+    from_disk: bool = False
+
+    @property
+    def indices(self) -> range:
+        """The numbers of the samples."""
+        return range(self.first, self.first + len(self.canvases))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,86 +117,6 @@ class Maker:
         return Watched(self.denoiser, lambda: self.advance(count / self.calls))
 
 
-@dataclasses.dataclass(frozen=True)
-class Pictures:
-    """Which samples are written as PNG, and what these say of themselves.
-
-    Args:
-        files: Where the first samples go, in their order.
-        origin: Returns what a sample was made from, given its number and those of the samples that
-            were made with it.
-    """
-
-    files: list[Path] = dataclasses.field(default_factory=list)
-    origin: Callable[[int, range], Origin] | None = None
-
-    def write(self, batch: Batch) -> None:
-        """Writes those of a batch that are not there yet."""
-        for index, canvas in zip(batch.indices, batch.canvases, strict=True):
-            if index >= len(self.files) or self.files[index].is_file():
-                continue
-            origin = None if self.origin is None else self.origin(index, batch.indices)
-            write_picture(canvas, self.files[index], origin=origin)
-
-
-NO_PICTURES = Pictures()
-
-
-def canvas_batches(
-    maker: Maker,
-    files: SampleFiles,
-    processes: Processes,
-    *,
-    count: int,
-    batch_size: int,
-    pictures: Pictures = NO_PICTURES,
-) -> Iterator[Batch]:
-    """Yields this process's share of samples 0 to `count` - 1, those that are on disk first.
-
-    The others are made, and written in the background before the last batch is yielded. When
-    memory runs out the batch is halved, down to a single canvas.
-
-    Args:
-        maker: Makes them.
-        files: Where they are kept.
-        processes: Who shares the work.
-        count: How many samples there are, over all processes.
-        batch_size: How many are made at a time.
-        pictures: Which of them are written as PNG.
-    """
-    finished = processes.once(lambda: files.finished(count))
-    for path in processes.share(list(finished.values())):
-        batch = files.read(path)
-        pictures.write(batch)
-        yield batch
-    taken = {index for indices in finished for index in indices}
-    missing = [index for index in range(count) if index not in taken]
-    with BackgroundWriter() as writer:
-        for run in processes.share(runs_of(missing, longest=batch_size)):
-            for batch in _made(maker, run):
-                writer.put(lambda batch=batch: _write(batch, files, pictures))
-                yield batch
-
-
-def _made(maker: Maker, run: range) -> Iterator[Batch]:
-    """Yields the samples of a run in as few batches as memory holds."""
-    todo = [run]
-    while todo:
-        indices = todo.pop(0)
-        try:
-            batch = maker(indices)
-        except RuntimeError as error:
-            if not out_of_memory(error) or len(indices) == 1:
-                raise
-        else:
-            yield batch
-            continue
-        # Outside the handler, whose traceback would keep the failed batch's memory.
-        garbage_collection_cuda()
-        half = len(indices) // 2
-        todo[:0] = [indices[:half], indices[half:]]
-
-
 def why_not_made(error: Exception) -> str:
     """Returns what is said of pixels that are not finite, or of memory that ran out.
 
@@ -174,7 +130,66 @@ def why_not_made(error: Exception) -> str:
     raise error
 
 
-def _write(batch: Batch, files: SampleFiles, pictures: Pictures) -> None:
-    """Writes pictures first: a batch whose file is there is finished."""
-    pictures.write(batch)
-    files.write(batch)
+Pictures = UInt8[Tensor, "samples channels height width"]
+
+
+KnownPixels = Bool[Tensor, "samples 1 height width"]
+
+
+def as_known(
+    photographs: Pictures, known: KnownPixels, device: torch.device | str = "cpu"
+) -> Known:
+    """Returns what a strategy is given of photographs: not even by mistake the other pixels."""
+    mask = known.to(device)
+    images = photographs.to(device).float() / 127.5 - 1
+    return Known(images.where(mask, 0.0), mask)
+
+
+@runtime_checkable
+class Working(Protocol):
+    """Settings of a command that asks a denoiser.
+
+    Attributes:
+        runtime: How the work is done.
+        context: What the denoiser is told.
+    """
+
+    runtime: Runtime
+    context: ContextSettings
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where what runs share is kept."""
+        ...
+
+
+def refuse_misfits(
+    name: str, strategy: Strategy, model: Model, canvas: Canvas, telling: Telling
+) -> None:
+    """Checks that a strategy can make such canvases so told.
+
+    Raises:
+        ValueError: If it cannot; it begins with the strategy's name.
+    """
+    try:
+        strategy.refuse_denoiser(model.denoiser)
+        strategy.borders(model.denoiser, canvas)
+        telling.refuse_misfits(strategy, model.denoiser, canvas)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def memory_of(model: Model, settings: Working, device: torch.device) -> Memory:
+    """Returns what is known of how much this device holds of this denoiser."""
+    weights = model.description["weights_sha256"][:16]
+    key = f"{device_name(device)}; weights {weights}; {settings.runtime.precision}"
+    return Memory(settings.cache_folder / "window_batch.json", key)
+
+
+def tuned(model: Model, settings: Working, device: torch.device) -> PatchDenoiser:
+    """Places the networks, sets gates and sizes the calls, as asked for."""
+    denoiser = model.placed(device, settings.runtime).denoiser
+    if settings.context.gate is not None:
+        for gate in denoiser.network.gates.values():
+            gate.fill_(settings.context.gate)
+    return with_batch(denoiser, settings.runtime.window_batch, memory_of(model, settings, device))

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.comparison.fingerprint import changes
-from benchmarks.comparison.records import plain
 from datamodules.image_file import opened
 from denoisers.checkpoint import sha256_of
 from patchcanvas.context.settings import ContextSettings
-from patchcanvas.environment import describe_environment, sha256_of_sources
+from patchcanvas.environment import describe_environment
+from patchcanvas.records import changes, plain
+from patchcanvas.sources import MAKING, sha256_of_sources
 from patchcanvas.window_batch import WindowBatch
 from strategies.base import Strategy
 
@@ -32,18 +32,6 @@ __all__ = [
 CHUNK = "patchcanvas"
 FORMAT = 1
 SEEDS = "seed images"  # what goes in, beside an image and its mask
-# Of the code, what pixels depend on.
-MAKING = (
-    "backbones",
-    "benchmarks",
-    "benchmarks/context",
-    "benchmarks/outpaint",
-    "datamodules",
-    "denoisers",
-    "denoisers/pretrained",
-    "sampling",
-    "strategies",
-)
 # Of the environment, what a last bit may depend on; no times, so that equal commands make equal
 # files.
 QUOTED = ("device", "python", "versions", "commit")

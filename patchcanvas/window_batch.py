@@ -11,9 +11,9 @@ from filelock import FileLock
 from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
 from typing_extensions import override
 
-from benchmarks.comparison.records import write_json
 from denoisers.contract import Image, PatchDenoiser, Sigma
 from denoisers.wrapper import Answer, Ask, PatchWrapper
+from patchcanvas.records import write_json
 
 __all__ = ["ExactBatch", "FittingBatch", "Memory", "WindowBatch", "out_of_memory", "with_batch"]
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from benchmarks.comparison.records import Estimate, Results
+from benchmarks.comparison.records import Results
 from benchmarks.experiment.folder import HOW
+from benchmarks.metrics.estimates import Estimate
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import read_picture
 from studies.training import run

@@ -142,7 +142,7 @@ def test_the_record_says_all_that_was_asked_for(folder, painted, image):
     assert torch.__version__.startswith(canvas.environment["versions"]["torch"])
     picture = Origin.read(painted)
     assert (picture.program, picture.row, picture.sample) == (
-        "patchcanvas.outpainting",
+        "patchcanvas outpaint",
         "replacement",
         1,
     )
@@ -302,16 +302,16 @@ def test_what_cannot_be_made_again_is_said(painted, tmp_path, capsys):
     Picture.new("RGB", (4, 4)).save(newer, pnginfo=texts)
     other = with_origin(painted, tmp_path / "other.png", program="patchcanvas.streaming")
     for words, message in (
-        ([], "picture must be a PNG: python -m patchcanvas.again PICTURE.png."),
+        ([], "picture must be a PNG: patchcanvas again PICTURE.png."),
         ([str(tmp_path / "none.png")], "there is no"),
         ([str(text)], "is none"),
         ([str(damaged)], "the record is damaged or by another version"),
         ([str(newer)], "format 2, here 1"),
-        ([str(other)], "must be by benchmarks.run or patchcanvas.outpainting"),
+        ([str(other)], "must be by one of"),
         ([str(painted), "seed=3"], "no setting 'seed'"),
         ([str(painted), "output=x.jpg"], "output must be a file that ends in .png"),
         ([str(painted), f"output={painted}"], "output must be another file than the picture"),
-        ([str(painted), f"output={text}"], "was not made by patchcanvas.outpainting"),
+        ([str(painted), f"output={text}"], "was not made by patchcanvas outpaint"),
     ):
         assert main(words) == 2
         said = capsys.readouterr().err

@@ -4,7 +4,8 @@ import pytest
 
 from benchmarks.compare import main, told_apart
 from benchmarks.comparison.fingerprint import MUST_AGREE
-from benchmarks.comparison.records import Estimate, Results, Row
+from benchmarks.comparison.records import Results, Row
+from benchmarks.metrics.estimates import Estimate
 
 FINGERPRINT = {name: f"some {name}" for name in MUST_AGREE} | {"seed": 0, "device": "an abacus"}
 FIGURES = {"fid_plus": Estimate(3.5, 3.0, 4.0), "seam_ratio": Estimate(1.5, 1.4, 1.6)}

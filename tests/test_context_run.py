@@ -9,7 +9,8 @@ import torch
 from PIL import Image as Picture
 
 from backbones.downsampled import Downsampled
-from benchmarks import comparison
+from benchmarks.comparison import rows as comparison
+from benchmarks.comparison.plan import parse
 from benchmarks.comparison.preparation import prepared
 from benchmarks.comparison.records import Results
 from benchmarks.run import main
@@ -20,7 +21,6 @@ from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.accounting import Metered
 from patchcanvas.budget import dry_run, steps_within
-from patchcanvas.cli.command_line import parse
 from patchcanvas.context.choice import telling_of
 from patchcanvas.context.conditioner import UNTOLD
 from patchcanvas.context.settings import ContextSettings

@@ -1,6 +1,6 @@
 import pytest
 
-from patchcanvas.cli.command_line import parse
+from benchmarks.comparison.plan import parse
 from patchcanvas.context.settings import ContextSettings
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from backbones.downsampled import Downsampled
 from backbones.stand_ins import save_clip, save_dino
-from benchmarks.comparison.records import Estimate
+from benchmarks.metrics.estimates import Estimate
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond

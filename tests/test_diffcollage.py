@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from benchmarks.comparison.plan import parse
 from denoisers.contract import PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from patchcanvas.accounting import Metered
 from patchcanvas.budget import dry_run, steps_within
-from patchcanvas.cli.command_line import parse
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.canvas import Canvas

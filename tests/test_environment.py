@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 import torch
 
-from benchmarks import environment
+from patchcanvas import environment
 from patchcanvas.environment import LIBRARIES, describe_environment, versions_of
 
 

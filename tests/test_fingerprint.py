@@ -1,6 +1,7 @@
 import pytest
 
-from benchmarks.comparison.fingerprint import MUST_AGREE, changes, differences
+from benchmarks.comparison.fingerprint import MUST_AGREE, differences
+from patchcanvas.records import changes
 
 FINGERPRINT = {name: f"some {name}" for name in MUST_AGREE} | {
     "seed": 0,

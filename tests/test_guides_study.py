@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.comparison.records import Estimate, Results, Row
+from benchmarks.comparison.plan import parse
+from benchmarks.comparison.records import Results, Row
+from benchmarks.metrics.estimates import Estimate
 from denoisers.checkpoint import sha256_of
-from patchcanvas.cli.command_line import parse
 from patchcanvas.pictures import write_picture
 from studies import harness
 from studies.guides import __main__ as guides

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.comparison.records import Estimate, Results, Row
+from benchmarks.comparison.plan import parse
+from benchmarks.comparison.records import Results, Row
+from benchmarks.metrics.estimates import Estimate
 from denoisers.full_size import FullSize
 from denoisers.gaussian import GaussianDenoiser
 from lightning_modules.__main__ import main
-from patchcanvas.cli.command_line import parse
 from studies.half_patches import canvases
 from studies.half_patches.__main__ import study
 from studies.half_patches.canvases import network_canvases, perfect_canvases

@@ -11,7 +11,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 from benchmarks.experiment.folder import RunFolder
 from benchmarks.inpainting.__main__ import Inpainting, main
 from benchmarks.inpainting.budget import Spent, spent_on, steps_for, with_steps
-from benchmarks.inpainting.completion import Completer, as_known
+from benchmarks.inpainting.completion import Completer
 from benchmarks.inpainting.figures import mean_figure, psnr, spread_figure, squared_errors
 from benchmarks.inpainting.folder import RECORD, folder_for
 from benchmarks.inpainting.masks import SHARED, different_masks, known_pixels
@@ -25,6 +25,7 @@ from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.accounting import Metered
+from patchcanvas.making import as_known
 from patchcanvas.pictures import read_picture
 from sampling.solvers import Euler, Heun
 from strategies.async_patch import AsyncPatch

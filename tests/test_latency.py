@@ -16,7 +16,7 @@ from benchmarks.latency.guard import expected_absence, repeats_within, slow_abse
 from benchmarks.latency.measure import Bench, measured_floor
 from benchmarks.latency.picture import apart, draw, seconds_against_width
 from benchmarks.latency.plan import PRESETS, read_command
-from benchmarks.latency.records import Absence, Batch, Floor, LatencyResults, Point, Quartiles
+from benchmarks.latency.records import Absence, Batch, Floor, LatencyResults, Point
 from benchmarks.latency.table import (
     ABSENT,
     TIMES,
@@ -27,6 +27,7 @@ from benchmarks.latency.table import (
     notes,
     seconds,
 )
+from benchmarks.metrics.estimates import Quartiles
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet

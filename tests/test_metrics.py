@@ -9,12 +9,12 @@ from torch import distributed
 from torch.multiprocessing.spawn import start_processes
 from torchmetrics import MetricCollection
 
-from benchmarks.comparison.records import Curve, Estimate
 from benchmarks.metrics.catalogue import CURVES, FIGURES
 from benchmarks.metrics.consistency import Consistency
 from benchmarks.metrics.correlation import Autocorrelation
 from benchmarks.metrics.crops import square_crops
 from benchmarks.metrics.drift import ColourDrift
+from benchmarks.metrics.estimates import Curve, Estimate
 from benchmarks.metrics.features import RandomConv
 from benchmarks.metrics.frechet import FrechetDistance
 from benchmarks.metrics.kernel import KernelDistance

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.comparison.records import Estimate
+from benchmarks.metrics.estimates import Estimate
 from lightning_modules.__main__ import main
 from studies.noise_levels.__main__ import study
 from studies.noise_levels.table import Line, markdown

@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from benchmarks.comparison.plan import parse
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.pretrained.stand_ins import write_stand_ins
 from denoisers.unet import UNet
 from patchcanvas.again.command import main as make_again
-from patchcanvas.cli.command_line import parse
 from patchcanvas.model import Model
 from patchcanvas.outpainting.command import main
 from patchcanvas.outpainting.given import given_of
@@ -487,7 +487,7 @@ def test_what_is_wrong_is_said_in_one_sentence(words, message, image, common, tm
 
 def test_no_image_and_no_picture_are_said(tmp_path, common, capsys):
     assert main([*common, "to=64x32"]) == 2
-    assert "python -m patchcanvas.outpainting IMAGE --to WIDTHxHEIGHT" in capsys.readouterr().err
+    assert "patchcanvas outpaint IMAGE --to WIDTHxHEIGHT" in capsys.readouterr().err
     assert main([str(tmp_path / "none.png"), *common, "to=64x32"]) == 2
     assert "image must be an image file, but there is no" in capsys.readouterr().err
     (tmp_path / "text.png").write_text("not an image")
@@ -594,7 +594,7 @@ def test_files_of_others_are_written_over_only_when_that_is_said(image, common, 
     file = saved(Picture.new("RGB", (4, 4)), tmp_path / "other.png")
     words = [str(image), "to=48x32", f"output={file}", *common]
     assert main(words) == 2
-    assert "is there and was not made by patchcanvas.outpainting" in capsys.readouterr().err
+    assert "is there and was not made by patchcanvas outpaint" in capsys.readouterr().err
     assert main([*words, "overwrite=true"]) == 0
     assert "is there and will be written over" in capsys.readouterr().err
     first = read_picture(file)

@@ -200,7 +200,7 @@ def test_an_interpreter_that_is_not_there_is_refused_before_any_work(tmp_path, c
 
 
 def test_the_worker_imports_nothing_of_this_project():
-    source = (ROOT / "benchmarks" / "peers" / "worker.py").read_text()
+    source = (ROOT / "studies" / "peers" / "worker.py").read_text()
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.comparison.plan import parse
 from benchmarks.latency.__main__ import main as latency
 from benchmarks.latency.plan import read_command
 from benchmarks.run import main as run
 from datamodules.lhq import Lhq
 from datamodules.lsun_tower import LsunTower
-from patchcanvas.cli.command_line import parse
 from sampling.solvers import Heun
 
 CONFIGS = Path(__file__).parents[1] / "configs"

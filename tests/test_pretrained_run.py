@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.comparison.plan import parse
 from benchmarks.run import main
 from denoisers.pretrained.stand_ins import write_stand_ins
-from patchcanvas.cli.command_line import parse
 from patchcanvas.context.prompted import region_masks
 from patchcanvas.context.settings import Region
 from patchcanvas.model import load_model

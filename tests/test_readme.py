@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.comparison.plan import parse
 from benchmarks.oracle.__main__ import planned, read_command
 from denoisers.pretrained.stand_ins import sd_pipeline
-from patchcanvas.cli.command_line import parse
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.canvas import Canvas

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.comparison.plan import parse
 from denoisers.gaussian import GaussianDenoiser, GaussianField
-from patchcanvas.cli.command_line import parse
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.canvas import Borders, Canvas

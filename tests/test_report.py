@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.comparison.records import Curve, Estimate, Results
+from benchmarks.comparison.records import Results
 from benchmarks.latency.records import Batch, Floor, LatencyResults, Point
+from benchmarks.metrics.estimates import Curve, Estimate
 from benchmarks.report.__main__ import main
 from benchmarks.report.canvases import gallery
 from benchmarks.report.contact_sheet import MAX_WIDTH, contact_sheet, draw_sheet, layout

@@ -9,13 +9,13 @@ import torch
 from PIL import Image as Picture
 from safetensors.torch import load_file
 
+from benchmarks.comparison.plan import parse
 from benchmarks.comparison.records import Results
 from benchmarks.experiment.folder import RunFolder
 from benchmarks.run import main
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
-from patchcanvas.cli.command_line import parse
 from strategies.catalogue import names
 from strategies.direct import Direct
 from strategies.naive import Naive

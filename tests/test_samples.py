@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from benchmarks.comparison.samples import Batch, SampleFiles, runs_of
+from benchmarks.comparison.samples import SampleFiles
+from benchmarks.experiment.processes import runs_of
+from patchcanvas.making import Batch
 
 
 def batch(first: int, count: int) -> Batch:

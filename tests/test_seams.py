@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from benchmarks.comparison.records import Estimate
 from benchmarks.metrics import state
+from benchmarks.metrics.estimates import Estimate
 from benchmarks.metrics.resampling import bootstrap_counts
 from benchmarks.metrics.seams import SeamRatio, WrapError, seam_ratio
 from strategies.canvas import Borders

@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 import yaml
 
+from benchmarks.comparison.plan import parse
 from benchmarks.comparison.settings import Settings
-from patchcanvas.cli.command_line import PRESETS, parse
+from patchcanvas.cli.command_line import PRESETS
 from strategies.catalogue import names
 from strategies.diffcollage import DiffCollage
 

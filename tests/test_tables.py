@@ -5,8 +5,9 @@ import re
 import pytest
 from rich.console import Console
 
-from benchmarks.comparison.records import Estimate, Results
+from benchmarks.comparison.records import Results
 from benchmarks.metrics.catalogue import FIGURES
+from benchmarks.metrics.estimates import Estimate
 from benchmarks.report.columns import best_entries, columns, comparable, lines, rounded
 from benchmarks.report.columns import with_interval as interval
 from benchmarks.report.latex import escaped, latex

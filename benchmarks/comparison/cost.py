@@ -2,9 +2,9 @@
 
 import torch
 
-from benchmarks.comparison.records import Cost, Spread
+from benchmarks.comparison.records import Cost
 from benchmarks.latency.measure import Bench
-from benchmarks.latency.records import Quartiles
+from benchmarks.metrics.estimates import Quartiles, Spread
 from patchcanvas.accounting import Metered
 from patchcanvas.context.conditioner import UNTOLD, Telling
 from strategies.base import Strategy

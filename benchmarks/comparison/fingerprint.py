@@ -6,7 +6,9 @@ network, another resizer or other reference crops: such rows are marked, never m
 
 from typing import Any
 
-__all__ = ["MUST_AGREE", "OF_SINGLE_FIGURES", "changes", "differences", "other_definition"]
+from patchcanvas.records import changes
+
+__all__ = ["MUST_AGREE", "OF_SINGLE_FIGURES", "differences", "other_definition"]
 
 # What must be equal for the figures of two rows to be compared. What is left of a fingerprint is
 # what a comparison is about (strategy, denoiser, seed), or where it was made.
@@ -53,27 +55,3 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tupl
         for name, pair in changes(first, second).items()
         if name.partition(".")[0] in MUST_AGREE
     }
-
-
-def changes(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Returns all that two fingerprints differ in, nested names with dots; None where absent.
-
-    >>> changes({"versions": {"torch": "2.11"}}, {"versions": {"torch": "2.12"}})
-    {'versions.torch': ('2.11', '2.12')}
-    """
-    left, right = _flat(first), _flat(second)
-    return {
-        name: (left.get(name), right.get(name))
-        for name in [*left, *(name for name in right if name not in left)]
-        if left.get(name) != right.get(name)
-    }
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in content.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

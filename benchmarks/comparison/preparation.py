@@ -6,12 +6,12 @@ import re
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from rich.console import Console
 
 from benchmarks.comparison.loggers import Loggers, build_loggers, refuse_missing
+from benchmarks.comparison.plan import Plan
 from benchmarks.comparison.records import Results
 from benchmarks.comparison.settings import Settings
 from benchmarks.experiment.folder import RunFolder
@@ -24,55 +24,23 @@ from benchmarks.metrics.ruler import drift_distance
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import Metered
 from patchcanvas.budget import steps_within
-from patchcanvas.cli.command_line import Plan
 from patchcanvas.context.choice import telling_of
 from patchcanvas.context.conditioner import UNTOLD, Telling
-from patchcanvas.context.settings import ContextSettings
 from patchcanvas.environment import (
     describe_environment,
-    device_name,
     resolve_device,
-    sha256_of_sources,
 )
+from patchcanvas.making import refuse_misfits, tuned
 from patchcanvas.model import Model, is_pretrained, load_model
-from patchcanvas.runtime import Runtime
-from patchcanvas.window_batch import Memory, with_batch
+from patchcanvas.sources import sha256_of_sources
 from strategies.async_patch import NeedsNoiseMapsError
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 from strategies.direct import Direct
 
-__all__ = [
-    "PATCHES",
-    "Asked",
-    "Prepared",
-    "Working",
-    "asked_for",
-    "prepared",
-    "refuse_misfits",
-    "squares",
-    "tuned",
-]
+__all__ = ["PATCHES", "Asked", "Prepared", "asked_for", "prepared", "squares"]
 
 PATCHES = "patches"  # the row of squares that the denoiser makes by itself
-
-
-@runtime_checkable
-class Working(Protocol):
-    """Settings of a command that asks a denoiser.
-
-    Attributes:
-        runtime: How the work is done.
-        context: What the denoiser is told.
-    """
-
-    runtime: Runtime
-    context: ContextSettings
-
-    @property
-    def cache_folder(self) -> Path:
-        """Where what runs share is kept."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,22 +139,6 @@ def asked_for(plan: Plan) -> Asked:
     for name, strategy in strategies.items():
         refuse_misfits(name, strategy, model, canvas, telling)
     return Asked(model, canvas, telling, strategies, budgets)
-
-
-def refuse_misfits(
-    name: str, strategy: Strategy, model: Model, canvas: Canvas, telling: Telling
-) -> None:
-    """Checks that a strategy can make such canvases so told.
-
-    Raises:
-        ValueError: If it cannot; it begins with the strategy's name.
-    """
-    try:
-        strategy.refuse_denoiser(model.denoiser)
-        strategy.borders(model.denoiser, canvas)
-        telling.refuse_misfits(strategy, model.denoiser, canvas)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
 
 
 def squares(model: Model, canvas: Canvas, settings: Settings) -> tuple[Strategy, Canvas]:
@@ -314,22 +266,6 @@ def build_clip(plan: Plan, device: torch.device | str) -> ClipImages | None:
     if settings.clip is None:
         return None
     return ClipImages(settings.clip, settings.clip_weights, device=device)
-
-
-def memory_of(model: Model, settings: Working, device: torch.device) -> Memory:
-    """Returns what is known of how much this device holds of this denoiser."""
-    weights = model.description["weights_sha256"][:16]
-    key = f"{device_name(device)}; weights {weights}; {settings.runtime.precision}"
-    return Memory(settings.cache_folder / "window_batch.json", key)
-
-
-def tuned(model: Model, settings: Working, device: torch.device) -> PatchDenoiser:
-    """Places the networks, sets gates and sizes the calls, as asked for."""
-    denoiser = model.placed(device, settings.runtime).denoiser
-    if settings.context.gate is not None:
-        for gate in denoiser.network.gates.values():
-            gate.fill_(settings.context.gate)
-    return with_batch(denoiser, settings.runtime.window_batch, memory_of(model, settings, device))
 
 
 def fresh_results(

@@ -5,45 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from patchcanvas.files import whole
+from benchmarks.metrics.estimates import Curve, Estimate, Spread
+from patchcanvas.records import write_json
 
-__all__ = ["Cost", "Curve", "Estimate", "Results", "Row", "Spread", "plain", "write_json"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Curve:
-    """A figure against distance, with a 95 % interval at every distance.
-
-    Args:
-        distances: In pixels, ascending.
-        values: The figure at each.
-        low: Lower ends of the intervals.
-        high: Upper ends.
-    """
-
-    distances: list[int]
-    values: list[float]
-    low: list[float]
-    high: list[float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Spread:
-    """Repeated timings, in seconds: their median and quartiles."""
-
-    median: float
-    lower: float
-    upper: float
-    repeats: int
+__all__ = ["Cost", "Results", "Row"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +46,8 @@ class Row:
         parallel: Whether all windows are denoised at once; None for real images and patches.
         border_columns: Columns before which its windows begin or end, in pixels.
         settings: Every setting of the strategy, its solver's included.
-        fingerprint: What the figures rest on, by name; `benchmarks.comparison.fingerprint` says which of it
-            must be equal for two rows to be compared.
+        fingerprint: What the figures rest on, by name; `benchmarks.comparison.fingerprint` says
+            which of it must be equal for two rows to be compared.
         figures: By their names in `benchmarks.metrics.catalogue`.
         real: The same figures of real long crops, measured at the same places.
         curves: Figures against distance, by their names in the same catalogue.
@@ -185,18 +150,3 @@ def row_from(content: dict[str, Any]) -> Row:
         for name in names:
             rebuilt[name] = {key: kind(**value) for key, value in content[name].items()}
     return Row(**content | rebuilt)
-
-
-def plain(value: Any) -> Any:
-    """Returns a dataclass as JSON values, every nested one with its class."""
-    if dataclasses.is_dataclass(value):
-        fields = {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-        return {"class": f"{type(value).__module__}.{type(value).__qualname__}"} | fields
-    return value
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON in one stroke."""
-    text = json.dumps(content, indent=2, allow_nan=False, default=str) + "\n"
-    with whole(path) as part:
-        part.write_text(text)

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from torchmetrics import MetricCollection
 
+from benchmarks.comparison.batches import Pictures, canvas_batches
 from benchmarks.comparison.cost import measured_cost
 from benchmarks.comparison.lines import line_of
 from benchmarks.comparison.preparation import PATCHES, Prepared, squares
-from benchmarks.comparison.records import Cost, Row, plain
-from benchmarks.comparison.samples import SampleFiles, runs_of
-from benchmarks.experiment.processes import LostProcessError, SharedError, is_fatal
+from benchmarks.comparison.records import Cost, Row
+from benchmarks.comparison.samples import SampleFiles
+from benchmarks.experiment.processes import LostProcessError, SharedError, is_fatal, runs_of
 from benchmarks.metrics.reference import reference_of
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
 from benchmarks.report.contact_sheet import contact_sheet
@@ -24,7 +25,7 @@ from benchmarks.report.page import write_report
 from benchmarks.report.table import comparison, markdown
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import Telling
-from patchcanvas.making import Maker, Pictures, canvas_batches
+from patchcanvas.making import Maker
 from patchcanvas.provenance import (
     SEEDS,
     Origin,
@@ -34,6 +35,7 @@ from patchcanvas.provenance import (
     surroundings,
     together,
 )
+from patchcanvas.records import plain
 from strategies.base import Strategy
 from strategies.canvas import Borders, Canvas
 from strategies.parallel import ParallelStrategy

@@ -9,38 +9,13 @@ import dataclasses
 import re
 from pathlib import Path
 
-from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from patchcanvas.files import whole
+from patchcanvas.making import Batch
 
-__all__ = ["Batch", "SampleFiles", "runs_of"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Canvases of neighbouring samples, and what they took.
-
-    Args:
-        first: The number of the first sample.
-        canvases: All of them.
-        seconds: Wall time of making them.
-        network_seconds: What of it was spent inside the network.
-        from_disk: Whether an earlier run made it.
-    """
-
-    first: int
-    canvases: UInt8[Tensor, "samples channels height width"]
-    seconds: float
-    network_seconds: float
-    from_disk: bool = False
-
-    @property
-    def indices(self) -> range:
-        """The numbers of the samples."""
-        return range(self.first, self.first + len(self.canvases))
+__all__ = ["SampleFiles"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,24 +63,6 @@ class SampleFiles:
                 float(times["network_seconds"]),
                 from_disk=True,
             )
-
-
-def runs_of(indices: list[int], *, longest: int) -> list[range]:
-    """Returns ascending numbers as runs of neighbours, none longer than `longest`.
-
-    Runs begin at multiples of `longest` where they can, so that a run that goes on makes the same
-    batches as one that was never stopped.
-
-    >>> runs_of([0, 1, 2, 3, 5, 6, 7, 8], longest=4)
-    [range(0, 4), range(5, 8), range(8, 9)]
-    """
-    runs: list[range] = []
-    for index in indices:
-        if runs and index == runs[-1].stop and index % longest:
-            runs[-1] = range(runs[-1].start, index + 1)
-        else:
-            runs.append(range(index, index + 1))
-    return runs
 
 
 def _indices_of(path: Path) -> range:

@@ -8,16 +8,13 @@ from benchmarks.comparison.loggers import LoggerName
 from datamodules.landscapes import Landscapes
 from datamodules.nothing import Nothing
 from datamodules.patches import PatchData
+from patchcanvas.cli.settings import DEFAULT_CONTEXT, DEFAULT_SIZE, DEFAULT_SOLVER
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.model import CanvasSize
 from patchcanvas.runtime import DEFAULT_RUNTIME, Runtime
-from sampling.solvers import Heun, Solver
+from sampling.solvers import Solver
 
-__all__ = ["DEFAULT_SOLVER", "Settings"]
-
-DEFAULT_SOLVER = Heun(num_steps=18, churn=18.0)
-DEFAULT_CONTEXT = ContextSettings()
-DEFAULT_SIZE = CanvasSize()
+__all__ = ["Settings"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,6 @@ import sys
 
 from typing_extensions import override
 
-from benchmarks.comparison.settings import DEFAULT_SOLVER
-from benchmarks.inpainting.completion import Pictures
 from benchmarks.inpainting.figures import spread_figure, squared_errors
 from benchmarks.inpainting.folder import file_name
 from benchmarks.inpainting.masks import MASKS
@@ -17,6 +15,8 @@ from benchmarks.inpainting.table import document
 from denoisers.contract import PatchDenoiser
 from patchcanvas.cli.command_line import Command, described, read
 from patchcanvas.cli.entry import carried_out
+from patchcanvas.cli.settings import DEFAULT_SOLVER
+from patchcanvas.making import Pictures
 from strategies.canvas import Canvas
 
 __all__ = ["Inpainting", "main"]

@@ -5,21 +5,17 @@ import time
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, UInt8
-from torch import Tensor
 
 from benchmarks.inpainting.budget import Spent
 from patchcanvas.accounting import Metered, synchronize
+from patchcanvas.making import KnownPixels, Pictures, as_known
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of
 from strategies.base import Strategy
-from strategies.canvas import Canvas, Known
+from strategies.canvas import Canvas
 from strategies.context import CanvasContext
 
-__all__ = ["Completed", "Completer", "Pictures", "as_known"]
-
-Pictures = UInt8[Tensor, "samples channels height width"]
-KnownPixels = Bool[Tensor, "samples 1 height width"]
+__all__ = ["Completed", "Completer"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +96,3 @@ class Completer:
         seconds = (time.perf_counter() - begun) / count
         spent = Spent.of(self.denoiser, self.canvas, canvases=count)
         return Completed(torch.cat(parts), spent, seconds)
-
-
-def as_known(
-    photographs: Pictures, known: KnownPixels, device: torch.device | str = "cpu"
-) -> Known:
-    """Returns what a strategy is given of photographs: not even by mistake the other pixels."""
-    mask = known.to(device)
-    images = photographs.to(device).float() / 127.5 - 1
-    return Known(images.where(mask, 0.0), mask)

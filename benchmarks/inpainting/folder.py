@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.experiment.folder import RunFolder, new_path
 from benchmarks.inpainting.records import CompletionResults
-from patchcanvas.environment import sha256_of_sources
+from patchcanvas.sources import sha256_of_sources
 
 __all__ = ["RECORD", "file_name", "folder_for", "hashes"]
 

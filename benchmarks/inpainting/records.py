@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.records import write_json
+from patchcanvas.records import write_json
 
 __all__ = ["CompletionResults", "CompletionRow", "Figure"]
 

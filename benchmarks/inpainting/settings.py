@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.comparison.settings import DEFAULT_SOLVER
 from benchmarks.inpainting.masks import MASKS
 from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
+from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.environment import Precision
 from sampling.solvers import Solver
 

@@ -15,12 +15,11 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.comparison.records import plain
 from benchmarks.experiment.folder import RunFolder
 from benchmarks.experiment.held_out import hold_out
 from benchmarks.experiment.processes import launched
 from benchmarks.inpainting.budget import steps_for, with_steps
-from benchmarks.inpainting.completion import Completed, Completer, Pictures, as_known
+from benchmarks.inpainting.completion import Completed, Completer
 from benchmarks.inpainting.figures import mean_figure, psnr, squared_errors
 from benchmarks.inpainting.folder import RECORD, file_name, folder_for, hashes
 from benchmarks.inpainting.masks import MaskName, different_masks, known_pixels
@@ -37,6 +36,8 @@ from patchcanvas.accounting import Metered
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.environment import autocast_dtype, describe_environment, resolve_device
+from patchcanvas.making import Pictures, as_known
+from patchcanvas.records import plain
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 

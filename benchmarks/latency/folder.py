@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.experiment.folder import new_path
 from benchmarks.latency.plan import Plan
 from benchmarks.latency.records import RECORD, LatencyResults
-from patchcanvas.environment import sha256_of_sources
+from patchcanvas.sources import sha256_of_sources
 
 __all__ = ["PICTURE", "folder_for", "hashes", "remaining"]
 

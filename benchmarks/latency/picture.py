@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from benchmarks.latency.records import LatencyResults, Point, Quartiles
+from benchmarks.latency.records import LatencyResults, Point
 from benchmarks.latency.table import short
+from benchmarks.metrics.estimates import Quartiles
 from benchmarks.oracle.picture import colours
 
 __all__ = ["apart", "draw", "seconds_against_width"]

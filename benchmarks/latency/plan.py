@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from benchmarks.comparison.settings import DEFAULT_SOLVER
 from benchmarks.latency.records import Absence
 from benchmarks.latency.settings import LatencySettings
 from denoisers.contract import PatchDenoiser
 from patchcanvas.cli.command_line import Command, described, read
+from patchcanvas.cli.settings import DEFAULT_SOLVER
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas

@@ -2,37 +2,17 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.metrics.estimates import Quartiles
+from patchcanvas.records import write_json
 
-from benchmarks.comparison.records import write_json
-
-__all__ = ["RECORD", "Absence", "Batch", "Floor", "LatencyResults", "Point", "Quartiles"]
+__all__ = ["RECORD", "Absence", "Batch", "Floor", "LatencyResults", "Point"]
 
 RECORD = "latency.json"  # in the folder of a run
 YARDSTICK = "naive"  # what every strategy is compared with
-
-
-@dataclasses.dataclass(frozen=True)
-class Quartiles:
-    """The middle half of repeated measurements, by linear interpolation between them.
-
-    >>> Quartiles.of([4.0, 1.0, 2.0])
-    Quartiles(median=2.0, lower=1.5, upper=3.0)
-    """
-
-    median: float
-    lower: float
-    upper: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Quartiles":
-        """Returns the median and the quartiles of at least one value."""
-        lower, median, upper = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
-        return cls(median, lower, upper)
 
 
 @dataclasses.dataclass(frozen=True)

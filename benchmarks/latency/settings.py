@@ -4,7 +4,7 @@ import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.comparison.settings import DEFAULT_SOLVER
+from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.environment import Precision
 from sampling.solvers import Solver
 

@@ -8,7 +8,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.latency.records import Floor, LatencyResults, Point, Quartiles
+from benchmarks.latency.records import Floor, LatencyResults, Point
+from benchmarks.metrics.estimates import Quartiles
 
 __all__ = [
     "Column",

@@ -20,7 +20,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 from typing_extensions import override
 
-from benchmarks.comparison.records import Curve
+from benchmarks.metrics.estimates import Curve
 from benchmarks.metrics.state import Canvases, SumMetric, refuse_misfits
 
 __all__ = ["Autocorrelation"]

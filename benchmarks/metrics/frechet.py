@@ -41,7 +41,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 from typing_extensions import override
 
-from benchmarks.comparison.records import Estimate
+from benchmarks.metrics.estimates import Estimate
 from benchmarks.metrics.resampling import (
     NORMAL_QUANTILE,
     estimate,

@@ -16,8 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from benchmarks.comparison.samples import runs_of
-from benchmarks.experiment.processes import Processes
+from benchmarks.experiment.processes import Processes, runs_of
 from benchmarks.metrics.features import FeatureNetwork
 from datamodules.patches import PatchData
 from patchcanvas.files import whole

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from benchmarks.comparison.records import Estimate
+from benchmarks.metrics.estimates import Estimate
 from sampling.noise import seed_of
 
 __all__ = ["bootstrap_counts", "estimate", "group_labels", "jackknife", "margins"]

@@ -9,11 +9,11 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from benchmarks.comparison.records import Curve, Estimate
 from benchmarks.metrics.clip import ClipImages
 from benchmarks.metrics.consistency import Consistency
 from benchmarks.metrics.correlation import Autocorrelation
 from benchmarks.metrics.drift import ColourDrift
+from benchmarks.metrics.estimates import Curve, Estimate
 from benchmarks.metrics.features import FeatureNetwork
 from benchmarks.metrics.frechet import FrechetDistance
 from benchmarks.metrics.kernel import KernelDistance

@@ -17,8 +17,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 from typing_extensions import override
 
-from benchmarks.comparison.records import Curve, Estimate
 from benchmarks.metrics.crops import square_crops
+from benchmarks.metrics.estimates import Curve, Estimate
 from benchmarks.metrics.features import FeatureNetwork
 from benchmarks.metrics.resampling import bootstrap_counts, estimate, margins
 

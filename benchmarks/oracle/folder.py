@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.experiment.folder import new_path
 from benchmarks.oracle.plan import Job
 from benchmarks.oracle.records import OracleResults
-from patchcanvas.environment import sha256_of_sources
+from patchcanvas.sources import sha256_of_sources
 
 __all__ = ["PICTURE", "RECORD", "folder_for", "hashes"]
 

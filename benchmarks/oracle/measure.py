@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.comparison.records import plain
 from benchmarks.oracle.figures import (
     correlation_by_distance,
     correlation_of_neighbours,
@@ -21,6 +20,7 @@ from benchmarks.oracle.settings import Case, OracleSettings
 from denoisers.contract import Image, PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser
 from patchcanvas.accounting import Metered
+from patchcanvas.records import plain
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Borders, Known

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.records import write_json
 from benchmarks.oracle.probe import Method
+from patchcanvas.records import write_json
 
 __all__ = ["CaseRecord", "Evaluations", "OracleResults", "OracleRow", "Place", "Sampling"]
 

@@ -13,8 +13,9 @@ from typing import Literal
 from typing_extensions import override
 
 from benchmarks.comparison.fingerprint import differences
-from benchmarks.comparison.records import Cost, Estimate, Results, Row, Spread
+from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.catalogue import FIGURES, Figure
+from benchmarks.metrics.estimates import Estimate, Spread
 
 __all__ = [
     "ABSENT",

@@ -20,8 +20,9 @@ from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 from typing_extensions import override
 
-from benchmarks.comparison.records import Cost, Curve, Results, Row, Spread
+from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.catalogue import CURVES
+from benchmarks.metrics.estimates import Curve, Spread
 from benchmarks.report.columns import comparable, figure_name
 
 __all__ = [

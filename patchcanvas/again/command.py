@@ -1,4 +1,4 @@
-"""`python -m patchcanvas.again PICTURE.png`: makes a picture again, from what it says of itself."""
+"""`patchcanvas again PICTURE.png`: makes a picture again, from what it says of itself."""
 
 import dataclasses
 import sys

@@ -1,6 +1,7 @@
 """From the record of a picture to what makes it again."""
 
 import dataclasses
+import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,29 +11,21 @@ import yaml
 from jaxtyping import UInt8
 from torch import Tensor
 
-from benchmarks.comparison.preparation import PATCHES, asked_for, squares, tuned
-from patchcanvas.accounting import Metered
 from patchcanvas.again.settings import AgainSettings
-from patchcanvas.cli.command_line import parse
-from patchcanvas.counting import network_calls
-from patchcanvas.environment import resolve_device
 from patchcanvas.making import Maker
-from patchcanvas.outpainting import preparation as outpainting
-from patchcanvas.outpainting.settings import PROGRAM as OUTPAINT
-from patchcanvas.outpainting.settings import read_command
 from patchcanvas.provenance import (
     SEEDS,
     Origin,
-    described_denoiser,
-    described_strategy,
-    hashes_of_regions,
-    surroundings,
 )
 
-__all__ = ["Remake", "remake_of"]
+__all__ = ["Picture", "Remake", "Settings", "parse_again", "remake_of"]
 
-RUN = "benchmarks.run"
-NOTHING = {"class_path": "datamodules.nothing.Nothing", "init_args": {}}
+# What makes the pictures of a program again: a module with `remake(origin, settings) -> Remake`.
+PROGRAMS = {
+    "patchcanvas outpaint": "patchcanvas.outpainting.remaking",
+    "benchmarks.outpaint": "patchcanvas.outpainting.remaking",  # its name before version 0.2
+    "benchmarks.run": "benchmarks.comparison.remaking",
+}
 
 # Where it is said where things lie now.
 TO_DO = {"image": "give image=FILE", "mask": "give mask=FILE", SEEDS: "give root=FOLDER"}
@@ -83,76 +76,19 @@ def remake_of(origin: Origin, settings: AgainSettings) -> Remake:
             not those that the picture was made from.
         OSError: If a file is missing.
     """
-    if origin.program not in (RUN, OUTPAINT):
+    if origin.program not in PROGRAMS:
         raise ValueError(
-            f"a picture must be by {RUN} or {OUTPAINT} to be made again, got {origin.program}."
+            f"a picture must be by one of {', '.join(PROGRAMS)} to be made again, got "
+            f"{origin.program}."
         )
-    remake = (of_run if origin.program == RUN else of_outpainting)(origin, settings)
+    # Named, not imported: each stands on this package, and is loaded for a picture of its own.
+    remake = importlib.import_module(PROGRAMS[origin.program]).remake(origin, settings)
     refuse_other_inputs(origin, remake.origin)
     # Another commit of the same code makes the same picture, to the last byte of its file.
     if set(origin.differences(remake.origin, "environment")) == {"commit"}:
         same = dataclasses.replace(remake.origin, environment=origin.environment)
         remake = dataclasses.replace(remake, origin=same)
     return remake
-
-
-def of_run(origin: Origin, settings: AgainSettings) -> Remake:
-    """Returns what makes a canvas of a comparison again."""
-    asked_again, shown = settings_of_row(origin), SEEDS in origin.inputs
-    where = {"device": "device", "denoiser": "denoiser"} | ({"root": "data.root"} if shown else {})
-    plan = parse_again(asked_again, settings.words(**where), parse)
-    asked, device = asked_for(plan), resolve_device(plan.settings.device)
-    if origin.row == PATCHES:
-        strategy, canvas = squares(asked.model, asked.canvas, plan.settings)
-        telling = asked.telling.facts
-    else:
-        (strategy,), canvas = asked.strategies.values(), asked.canvas
-        telling = asked.telling
-    now = dataclasses.replace(
-        origin,
-        strategy=described_strategy(strategy),
-        told=telling.description,
-        denoiser=described_denoiser(asked.model.description),
-        inputs=hashes_of_regions(plan.settings.context)
-        | ({SEEDS: asked.telling.seeds.sha256} if shown else {}),
-        environment=surroundings(device, strategy),
-    )
-    calls = network_calls(strategy, asked.model, canvas, telling)
-    maker = Maker(
-        strategy,
-        Metered(tuned(asked.model, plan.settings, device)),
-        canvas,
-        origin.seed,
-        device,
-        telling.to(device),
-        calls=calls,
-    )
-    return Remake(maker, lambda canvas: canvas, now)
-
-
-def of_outpainting(origin: Origin, settings: AgainSettings) -> Remake:
-    """Returns what continues an image again."""
-    names = ("device", "denoiser", "image", "mask")
-    words = settings.words(**{name: name for name in names})
-    command = parse_again(origin.settings, words, read_command)
-    again = outpainting.prepared(command, origin.command)
-    now = dataclasses.replace(again.origin(origin.sample), settings=origin.settings)
-    return Remake(again.maker, again.given.pasted, now, again.given.profile)
-
-
-def settings_of_row(origin: Origin) -> Settings:
-    """Returns the settings of a comparison with that row alone, and with images only if told of."""
-    name, _, budget = origin.row.partition("@")
-    settings = dict(origin.settings)
-    if origin.row == PATCHES:
-        name = "direct"
-    settings["strategy"], own = name, settings["own"]
-    settings["own"] = {name: own[name]} if name in own and origin.row != PATCHES else {}
-    budgets = settings.get("budgets") or []
-    settings["budgets"] = [each for each in budgets if f"{each:g}" == budget] or None
-    if SEEDS not in origin.inputs:
-        settings["data"] = NOTHING
-    return settings
 
 
 def parse_again(settings: Settings, changes: list[str], reader: Callable[[list[str]], Any]) -> Any:

@@ -16,8 +16,8 @@ class AgainSettings:
     """A picture that is to be made again, and where things lie now.
 
     Args:
-        picture: A PNG by benchmarks.run or patchcanvas.outpainting; the first word without `=` is short
-            for it.
+        picture: A PNG by benchmarks.run or `patchcanvas outpaint`; the first word without `=` is
+            short for it.
         output: The PNG to write; by default beside the picture, its name with `-again`.
         overwrite: Whether a file may be written over that carries no record.
         device: Where it is made; by default as it was the first time.
@@ -38,7 +38,7 @@ class AgainSettings:
 
     def __post_init__(self) -> None:
         if self.picture is None:
-            raise ValueError("picture must be a PNG: python -m patchcanvas.again PICTURE.png.")
+            raise ValueError("picture must be a PNG: patchcanvas again PICTURE.png.")
         if self.output is not None and self.output.suffix.lower() != ".png":
             raise ValueError(f"output must be a file that ends in .png, got {self.output}.")
 
@@ -65,7 +65,7 @@ def read_settings(arguments: list[str]) -> AgainSettings:
         SystemExit: After printing the help, if that is asked for.
     """
     parser = ArgumentParser(
-        prog="python -m patchcanvas.again",
+        prog="patchcanvas again",
         description="Makes a picture again from the record in its PNG, and says whether it is the "
         "same bit for bit. PICTURE is the first word without =. Files are looked for where they "
         "lay the first time, unless it is said where they lie now.",

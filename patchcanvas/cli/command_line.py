@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from benchmarks.comparison.settings import DEFAULT_SOLVER, Settings
 from patchcanvas.model import is_pretrained
 from sampling.solvers import Solver
 from strategies.base import Strategy
@@ -20,10 +19,8 @@ from strategies.catalogue import names, strategy_class
 
 __all__ = [
     "Command",
-    "Plan",
     "described",
     "normalised",
-    "parse",
     "parsed",
     "read",
     "read_settings",
@@ -76,45 +73,6 @@ class Command:
     def build(self, name: str, *, solver: Solver, **defaults: Any) -> Strategy:
         """Builds a strategy from its own settings, and from those `defaults` that it has."""
         return built(self.classes[name], self.own.get(name, []), solver=solver, **defaults)
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a command line asks the harness for.
-
-    Args:
-        settings: The settings of the comparison.
-        strategies: The strategies to run, by name, in order.
-        record: All settings as plain values; equal records make equal results.
-    """
-
-    settings: Settings
-    strategies: dict[str, Strategy]
-    record: dict[str, Any]
-
-
-def parse(arguments: list[str]) -> Plan:
-    """Reads a command line of `benchmarks.run`; `key=value` and `--key=value` are the same thing.
-
-    Raises:
-        ValueError: If a key or value is wrong, with the nearest valid name.
-        SystemExit: After printing the help, if that is asked for.
-    """
-    command = read(
-        with_defaults_of_pretrained(arguments),
-        Settings,
-        prog="python -m benchmarks.run",
-        description="Runs strategies on one shared denoiser and compares what comes out. "
-        "Write settings as key=value, for example: strategy=diffcollage num_samples=500 "
-        "solver.num_steps=40.",
-        defaults={
-            "data": {"class_path": SHORT_NAMES["data"]["landscapes"][0]},
-            "solver": described(DEFAULT_SOLVER),
-        },
-    )
-    settings = command.settings
-    strategies = {name: command.build(name, solver=settings.solver) for name in command.classes}
-    return Plan(settings, strategies, command.record)
 
 
 def with_defaults_of_pretrained(arguments: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m patchcanvas.outpainting IMAGE --to WIDTHxHEIGHT`: image in, image out."""
+"""`patchcanvas outpaint IMAGE --to WIDTHxHEIGHT`: image in, image out."""
 
 import dataclasses
 import sys

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image as Picture
 from torch import Tensor
 
-from benchmarks.inpainting.completion import as_known
 from datamodules.colour import as_srgb
 from datamodules.resize import scaled
 from patchcanvas.image_file import read_image
+from patchcanvas.making import as_known
 from patchcanvas.mask_file import read_mask
 from patchcanvas.outpainting.settings import OutpaintSettings
 from patchcanvas.pictures import LARGEST_PROFILE

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from benchmarks.comparison.preparation import refuse_misfits, tuned
 from datamodules.nothing import Nothing
 from patchcanvas.accounting import Metered
 from patchcanvas.cli.command_line import Command
@@ -16,7 +15,7 @@ from patchcanvas.context.choice import telling_of
 from patchcanvas.context.conditioner import Telling
 from patchcanvas.counting import network_calls
 from patchcanvas.environment import resolve_device
-from patchcanvas.making import Maker
+from patchcanvas.making import Maker, refuse_misfits, tuned
 from patchcanvas.model import Model, load_model
 from patchcanvas.outpainting.given import Given, given_of
 from patchcanvas.outpainting.settings import PROGRAM, OutpaintSettings

@@ -5,8 +5,8 @@ import math
 import re
 from pathlib import Path
 
-from benchmarks.comparison.settings import DEFAULT_CONTEXT, DEFAULT_SOLVER
 from patchcanvas.cli.command_line import Command, described, read, with_defaults_of_pretrained
+from patchcanvas.cli.settings import DEFAULT_CONTEXT, DEFAULT_SOLVER
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.image_file import MAX_MEGAPIXELS, refuse_megapixels
 from patchcanvas.runtime import DEFAULT_RUNTIME, Runtime
@@ -14,7 +14,7 @@ from sampling.solvers import Solver
 
 __all__ = ["PROGRAM", "Loops", "OutpaintSettings", "named", "read_command"]
 
-PROGRAM = "patchcanvas.outpainting"
+PROGRAM = "patchcanvas outpaint"
 PRESETS = Path(__file__).parents[2] / "configs" / "outpaint"
 SIZE = re.compile(r"(\d+)[xX×](\d+)")  # noqa: RUF001  the sign is what people write
 SETTING = re.compile(r"--|-h$|[A-Za-z_][\w.]*=")
@@ -100,9 +100,7 @@ class OutpaintSettings:
 
     def __post_init__(self) -> None:
         if self.image is None:
-            raise ValueError(
-                "image must be a file: python -m patchcanvas.outpainting IMAGE --to WIDTHxHEIGHT."
-            )
+            raise ValueError("image must be a file: patchcanvas outpaint IMAGE --to WIDTHxHEIGHT.")
         if self.to is not None and not (SIZE.fullmatch(self.to) and min(self.size)):
             raise ValueError(f"to must be WIDTHxHEIGHT in px, such as 1024x512, got {self.to!r}.")
         if self.at != "center" and not PLACE.fullmatch(self.at):
@@ -162,7 +160,7 @@ def read_command(arguments: list[str]) -> Command:
     command = read(
         with_defaults_of_pretrained(named(arguments, "image")),
         OutpaintSettings,
-        prog=f"python -m {PROGRAM}",
+        prog=PROGRAM,
         description="Continues an image to a larger canvas, or paints parts of it anew, and keeps "
         "all its other pixels bit by bit. IMAGE is the first word without =; write settings as "
         "key=value or --key value, for example: photo.jpg --to 1024x512 at=0,128 seed=3.",

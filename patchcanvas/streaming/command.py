@@ -1,4 +1,4 @@
-"""`python -m patchcanvas.streaming`: an endless strip, written to disk as it grows."""
+"""`patchcanvas stream`: an endless strip, written to disk as it grows."""
 
 import dataclasses
 import shlex
@@ -18,9 +18,9 @@ from patchcanvas.environment import (
     autocast_dtype,
     describe_environment,
     resolve_device,
-    sha256_of_sources,
 )
 from patchcanvas.image_file import read_image
+from patchcanvas.sources import MAKING, sha256_of_sources
 from patchcanvas.streaming.folder import ENDS, LOG, PLOT, TILES, StripFolder
 from patchcanvas.streaming.growth import Growth
 from patchcanvas.streaming.picture import draw, draw_ends, summary
@@ -33,7 +33,6 @@ from strategies.conveyor import Conveyor, State
 __all__ = ["Run", "main"]
 
 # The code that pixels depend on: a strip goes on for as long as that is the same.
-MAKING = ("denoisers", "sampling", "strategies", "patchcanvas/streaming")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -201,7 +200,7 @@ def fresh_record(
     layout = {name: getattr(belt, name) for name in ("height", "width", "past", "block", "active")}
     return Record(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", "patchcanvas.streaming", *arguments]),
+        command=shlex.join(["patchcanvas", "stream", *arguments]),
         settings=command.record,
         environment=describe_environment(device) | {"sources": sha256_of_sources([], MAKING)},
         denoiser=describe_checkpoint(settings.denoiser),

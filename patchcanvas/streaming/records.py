@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from benchmarks.comparison.fingerprint import changes
-from benchmarks.comparison.records import write_json
+from patchcanvas.records import changes, write_json
 
 __all__ = ["Log", "Measurement", "Record"]
 

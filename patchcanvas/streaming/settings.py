@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.settings import DEFAULT_SOLVER
 from patchcanvas.cli.command_line import described, read_settings
+from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.environment import Precision
 from patchcanvas.image_file import MAX_MEGAPIXELS, refuse_megapixels
 from sampling.solvers import Solver
@@ -94,7 +94,7 @@ def read_command(arguments: list[str]) -> Command:
     settings, record = read_settings(
         arguments,
         StreamSettings,
-        prog="python -m patchcanvas.streaming",
+        prog="patchcanvas stream",
         description="Makes an endless strip and writes it to disk as it grows, for a constant time "
         "and memory a column. It may be stopped or killed at any moment: the same command goes on "
         "from there, with the same pixels. Write settings as key=value, for example: "

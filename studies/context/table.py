@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.comparison.records import Estimate
+from benchmarks.metrics.estimates import Estimate
 from studies.context.completion import Completion
 from studies.harness import cells, table
 

@@ -4,8 +4,6 @@ import sys
 
 from typing_extensions import override
 
-from benchmarks.comparison.settings import DEFAULT_SOLVER
-from benchmarks.inpainting.completion import Pictures
 from benchmarks.inpainting.masks import MaskName
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import Figure
@@ -13,6 +11,8 @@ from benchmarks.inpainting.study import Advance, Study, Trial
 from denoisers.contract import PatchDenoiser
 from patchcanvas.cli.command_line import Command, described, read
 from patchcanvas.cli.entry import carried_out
+from patchcanvas.cli.settings import DEFAULT_SOLVER
+from patchcanvas.making import Pictures
 from strategies.canvas import Canvas
 from studies.guidance.figures import halves_compared
 from studies.guidance.picture import draw_curves

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64
 from torch import Generator, Tensor
 
-from benchmarks.comparison.records import Estimate
+from benchmarks.metrics.estimates import Estimate
 from datamodules.patches import PatchData
 from denoisers.contract import Denoiser, Image, PatchDenoiser
 from denoisers.full_size import FullSize

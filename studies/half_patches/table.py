@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.comparison.records import Estimate
+from benchmarks.metrics.estimates import Estimate
 from benchmarks.oracle.records import OracleRow
 from studies.harness import Run, cells, table
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from benchmarks.comparison.records import Estimate, Results
+from benchmarks.comparison.records import Results
+from benchmarks.metrics.estimates import Estimate
 
 __all__ = ["Line", "line_of", "markdown"]
 

@@ -18,7 +18,8 @@ from rich.progress import Progress
 
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
-from patchcanvas.environment import describe_environment, sha256_of_sources
+from patchcanvas.environment import describe_environment
+from patchcanvas.sources import STUDYING, sha256_of_sources
 from studies.peers.defects import cases, found
 from studies.peers.folder import folder_for
 from studies.peers.jobs import PeerError
@@ -30,7 +31,6 @@ from studies.peers.theirs import Theirs, Worker
 
 __all__ = ["Run", "main"]
 
-SOURCES = ("denoisers", "denoisers/pretrained", "sampling", "strategies", "studies/peers")
 SAME_METHOD = (PANORAMA, MULTIDIFFUSION)
 
 
@@ -164,7 +164,7 @@ def fresh_results(command: Command, arguments: list[str], bench: Bench) -> PeerR
         command=shlex.join(["python", "-m", "studies.peers", *arguments]),
         settings=command.record,
         environment=describe_environment(torch.device("cpu"))
-        | {"sources": sha256_of_sources([], SOURCES)},
+        | {"sources": sha256_of_sources(packages=STUDYING)},
         peer=bench.worker.introduction,
         denoiser=bench.model.description() | small,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.records import write_json
-from benchmarks.latency.records import Quartiles
+from benchmarks.metrics.estimates import Quartiles
+from patchcanvas.records import write_json
 from studies.peers.jobs import Timing
 
 __all__ = ["DIFFCOLLAGE", "FORWARDS", "MULTIDIFFUSION", "PANORAMA", "RECORD"]

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 
-from benchmarks.latency.records import Quartiles
 from benchmarks.latency.table import ABSENT, TIMES, significant
+from benchmarks.metrics.estimates import Quartiles
 from studies.peers.records import DIFFCOLLAGE, FORWARDS, Finding, PeerResults, Row
 
 __all__ = ["TABLE", "document", "markdown", "notes"]
