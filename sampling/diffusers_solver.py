@@ -56,11 +56,9 @@ class Diffusers(Solver):
     whatever the scheduler: that of DEIS cannot take it, its formula holds the logarithm of the
     next level. DPM-Solver++ keeps its state in float32.
 
+    The settings that it shares with others are those of `Solver`.
+
     Args:
-        num_steps: Steps down the ladder, at least 2.
-        sigma_min: Lowest level above 0.
-        sigma_max: Level of the starting noise.
-        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
         levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
             `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
             One of discrete timesteps then runs as in its own pipeline, to the last step, which

@@ -211,13 +211,10 @@ class Solver(abc.ABC):
 class SingleStepSolver(Solver):
     """A solver whose steps remember nothing: it may climb back, and levels may be maps.
 
+    The settings that it shares with others are those of `Solver`.
+
     Args:
         num_steps: Steps down the ladder, at least 2; the last is an Euler step.
-        sigma_min: Lowest level above 0.
-        sigma_max: Level of the starting noise.
-        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
-        levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
-            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
         churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
             at most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.
@@ -284,18 +281,7 @@ class Heun(SingleStepSolver):
 
     Costs 2 `num_steps` - 1 evaluations. Deterministic where `churn` is 0.
 
-    Args:
-        num_steps: Steps down the ladder, at least 2; the last is an Euler step.
-        sigma_min: Lowest level above 0.
-        sigma_max: Level of the starting noise.
-        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
-        levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
-            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
-        churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
-            at most sqrt(2) - 1.
-        s_noise: Standard deviation of the fresh noise.
-        s_min: Lowest level that is churned.
-        s_max: Highest level that is churned; None for no limit.
+    Its settings are those of `SingleStepSolver`.
     """
 
     @property
@@ -308,18 +294,10 @@ class Heun(SingleStepSolver):
 class Euler(SingleStepSolver):
     """Euler steps with optional churn; without it this is DDIM. Costs `num_steps` evaluations.
 
+    The settings that it shares with others are those of `SingleStepSolver`.
+
     Args:
         num_steps: Steps down the ladder, at least 2.
-        sigma_min: Lowest level above 0.
-        sigma_max: Level of the starting noise.
-        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
-        levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
-            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
-        churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
-            at most sqrt(2) - 1.
-        s_noise: Standard deviation of the fresh noise.
-        s_min: Lowest level that is churned.
-        s_max: Highest level that is churned; None for no limit.
     """
 
     @property

@@ -82,16 +82,9 @@ class AsyncPatch(Outpainting):
     schedule gives it what `joint` does. The levels of `dual_loop` are inner_steps T, each with its
     share of the churn: certain regions leap over most of them and get 1 / inner_steps as much.
 
+    The settings that it shares with others are those of `Outpainting`.
+
     Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
-        order: `raster` fills one window after another, row by row; `wavefront` fills windows that
-            know nothing of each other in one batch. The images are the same.
-        overlap: What a window knows of its neighbour, in pixels: at most half a window; None for
-            half a window.
         schedule: `joint`: the unknown pixels descend together. `sequential`: one front after
             another. `wavefront`: a front starts when the one before it is `lag` of the way down.
             `uncertainty`: the most certain regions descend first. `dual_loop`: the certain regions

@@ -49,12 +49,9 @@ class DiffCollage(ParallelStrategy):
     One network call an evaluation for each size of region: two on a chain or loop, four on a grid
     or torus.
 
+    The settings that it shares with others are those of `ParallelStrategy`.
+
     Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
         conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
         overlap: What neighbouring windows share, in pixels, at most half a window; None for half a
             window. The network is evaluated on what is shared, so it must know that size, a

@@ -34,14 +34,12 @@ class LShapeRepaint(SequentialStrategy):
     the last. Blocks of one anti-diagonal know nothing of each other: a canvas of H x W blocks
     takes H + W - 1 turns as a `wavefront`, and H W as a `raster`.
 
+    The settings that it shares with others are those of `SequentialStrategy`.
+
     Args:
         solver: Carries noise to images, step by step: heun or euler.
         window: Side of the square blocks, in pixels, even, or their height and width; None for
             the denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
-        order: `raster` fills one window after another, row by row; `wavefront` fills windows that
-            know nothing of each other in one batch. The images are the same.
         jump_length: Levels climbed back in one jump; [R] takes 10 on a ladder of 250.
         jump_n_sample: Times each of these stretches is walked down; 1 for no resampling. [R]
             takes 10.

@@ -34,12 +34,9 @@ Taper = Literal["uniform", "tapered"]
 class MultiDiffusion(ParallelStrategy):
     """Averages overlapping windows; one network call an evaluation.
 
+    The settings that it shares with others are those of `ParallelStrategy`.
+
     Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
         conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
         overlap: What neighbouring windows share, in pixels; None for half a window.
         weight: `uniform`, or `tapered`: falling off linearly towards the window's edges.

@@ -21,12 +21,9 @@ __all__ = ["Naive"]
 class Naive(ParallelStrategy):
     """Windows that share nothing; one network call an evaluation.
 
+    The settings that it shares with others are those of `ParallelStrategy`.
+
     Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
         conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
     """
 

@@ -30,12 +30,9 @@ class ParallelStrategy(Strategy):
     larger one that they do, and the surplus is cut off; along an axis that wraps they must close
     the loop, and other lengths are refused.
 
+    The settings that it shares with others are those of `Strategy`.
+
     Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
         conditioning: How given pixels act on the canvas: `replacement` overwrites the estimate by
             them (DiffCollage, Algorithm 4), `reconstruction` moves it by a gradient through the
             whole canvas denoiser (Algorithm 5). With `replacement` windows of which all is given

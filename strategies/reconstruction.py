@@ -28,16 +28,9 @@ __all__ = ["Reconstruction"]
 class Reconstruction(Outpainting):
     """One whole solver run a window, and one gradient pass an evaluation but in the first window.
 
+    The settings that it shares with others are those of `Outpainting`.
+
     Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
-        order: `raster` fills one window after another, row by row; `wavefront` fills windows that
-            know nothing of each other in one batch. The images are the same.
-        overlap: What a window knows of its neighbour, in pixels: at most half a window; None for
-            half a window.
         step_rule: Length of the gradient step: `line_search` for the best along the gradient,
             `constant` for `step_size`.
         step_size: The constant lambda of a step -lambda grad |H x0_hat - y|^2.

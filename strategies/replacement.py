@@ -27,16 +27,7 @@ __all__ = ["Replacement"]
 class Replacement(Outpainting):
     """The clean estimate is overwritten where it is known; one whole solver run a window.
 
-    Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
-        order: `raster` fills one window after another, row by row; `wavefront` fills windows that
-            know nothing of each other in one batch. The images are the same.
-        overlap: What a window knows of its neighbour, in pixels: at most half a window; None for
-            half a window.
+    Its settings are those of `Outpainting`.
     """
 
     @override

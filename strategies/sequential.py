@@ -39,12 +39,9 @@ class SequentialStrategy(Strategy):
     it starts in the middle or at the top left corner. Samples that are given different pixels grow
     apart, in network calls of their own.
 
+    The settings that it shares with others are those of `Strategy`.
+
     Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
         order: `raster` fills one window after another, row by row; `wavefront` fills windows that
             know nothing of each other in one batch. The images are the same.
     """
@@ -173,14 +170,9 @@ class SequentialStrategy(Strategy):
 class Outpainting(SequentialStrategy):
     """The middle window first, then overlapping windows outwards, along both axes.
 
+    The settings that it shares with others are those of `SequentialStrategy`.
+
     Args:
-        solver: Carries noise to images; the same for all strategies of a comparison.
-        window: Side of the square windows, in pixels, or their height and width; None for the
-            denoiser's patch size.
-        max_batch: Most windows in one network call, those of all samples together; None for no
-            limit.
-        order: `raster` fills one window after another, row by row; `wavefront` fills windows that
-            know nothing of each other in one batch. The images are the same.
         overlap: What a window knows of its neighbour, in pixels: at most half a window; None for
             half a window.
     """

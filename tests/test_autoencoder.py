@@ -6,8 +6,14 @@ from diffusers import AutoencoderKL, UNet2DModel, VQModel
 from torch import Tensor, nn
 
 from denoisers.pretrained.autoencoder import Autoencoder
-from denoisers.pretrained.stand_ins import sd3_pipeline, sd_pipeline, sdxl_pipeline
+from denoisers.pretrained.stand_ins import sd_pipeline
 from strategies.latent import ImageCodec
+from tests.pretrained_stand_ins import (
+    sd3_pipeline,
+    sdxl_pipeline,
+    tiny_autoencoder,
+    tiny_sd_pipeline,
+)
 
 
 def moved(pipeline):
@@ -33,7 +39,7 @@ KINDS = {
     "kl": lambda: sd_pipeline().vae,
     "kl_with_a_shift": lambda: sd3_pipeline().vae,
     "kl_with_moments": lambda: moved(sdxl_pipeline()).vae,
-    "tiny": lambda: sd_pipeline(tiny_autoencoder=True).vae,
+    "tiny": tiny_autoencoder,
     "vq": vq_model,
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -43,7 +49,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
     ("make", "size"),
     [
         (sd_pipeline, {}),
-        (lambda: sd_pipeline(tiny_autoencoder=True), {}),
+        (tiny_sd_pipeline, {}),
         (sdxl_pipeline, {"height": 32, "width": 32}),
         (lambda: moved(sdxl_pipeline()), {"height": 32, "width": 32}),
         (sd3_pipeline, {"height": 32, "width": 32}),

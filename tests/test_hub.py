@@ -18,11 +18,11 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from denoisers.conditions import Conditions
 from denoisers.pretrained.hub import load_pipeline
 from denoisers.pretrained.model import PretrainedModel, load_pretrained, modules
-from denoisers.pretrained.stand_ins import (
+from denoisers.pretrained.stand_ins import sd_pipeline
+from tests.pretrained_stand_ins import (
     flux_pipeline,
     pixel_pipeline,
     sd3_pipeline,
-    sd_pipeline,
     sdxl_pipeline,
     write_stand_ins,
 )

@@ -18,7 +18,6 @@ from benchmarks.comparison.plan import parse
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
-from denoisers.pretrained.stand_ins import write_stand_ins
 from denoisers.unet import UNet
 from patchcanvas.again.command import main as make_again
 from patchcanvas.model import Model
@@ -35,6 +34,7 @@ from strategies.async_patch import AsyncPatch
 from strategies.canvas import Canvas, Known
 from strategies.catalogue import names
 from tests.encoded_images import rgb_profile
+from tests.pretrained_stand_ins import write_stand_ins
 from tests.test_context_run import denoiser as told_denoiser
 
 SIDE = 16

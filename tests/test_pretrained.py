@@ -25,13 +25,7 @@ from denoisers.pretrained.adapter import PretrainedDenoiser, prediction_of
 from denoisers.pretrained.levels import DiscreteLevels, FlowLevels, levels_of
 from denoisers.pretrained.model import PretrainedModel
 from denoisers.pretrained.networks import Network, PixelNetwork
-from denoisers.pretrained.stand_ins import (
-    flux_pipeline,
-    pixel_pipeline,
-    sd3_pipeline,
-    sd_pipeline,
-    sdxl_pipeline,
-)
+from denoisers.pretrained.stand_ins import sd_pipeline
 from sampling.diffusers_solver import Diffusers
 from sampling.noise import CanvasNoise
 from sampling.solvers import Euler, Heun
@@ -39,6 +33,7 @@ from strategies.canvas import Canvas
 from strategies.direct import Direct
 from strategies.multidiffusion import MultiDiffusion
 from strategies.prompts import PromptContext
+from tests.pretrained_stand_ins import flux_pipeline, pixel_pipeline, sd3_pipeline, sdxl_pipeline
 
 SCHEDULES = {
     "linear": {"beta_schedule": "linear"},

@@ -10,7 +10,6 @@ from PIL import Image
 
 from benchmarks.comparison.plan import parse
 from benchmarks.run import main
-from denoisers.pretrained.stand_ins import write_stand_ins
 from patchcanvas.context.prompted import region_masks
 from patchcanvas.context.settings import Region
 from patchcanvas.model import load_model
@@ -20,6 +19,7 @@ from sampling.solvers import Euler
 from strategies.canvas import Canvas
 from strategies.catalogue import names
 from strategies.parallel import ParallelStrategy
+from tests.pretrained_stand_ins import write_stand_ins
 
 QUICK = [
     "solver.num_steps=2",

@@ -10,7 +10,7 @@ from denoisers.conditions import Conditions
 from denoisers.contract import Image, Sigma
 from denoisers.guidance import Guided
 from denoisers.pretrained.model import PretrainedModel
-from denoisers.pretrained.stand_ins import sd_pipeline, sdxl_pipeline
+from denoisers.pretrained.stand_ins import sd_pipeline
 from denoisers.pretrained.text import TextTokens
 from denoisers.regions import Regional
 from sampling.noise import CanvasNoise
@@ -20,6 +20,7 @@ from strategies.canvas import Canvas, Known
 from strategies.catalogue import names, strategy_class
 from strategies.latent import on_latents
 from strategies.prompts import PromptContext
+from tests.pretrained_stand_ins import sdxl_pipeline
 
 PROMPTS = ("a lake", "a forest", "snow")
 # Estimates in float32, in batches of other sizes; texts mixed up would differ by 1e-2 and more.

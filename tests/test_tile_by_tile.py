@@ -14,6 +14,7 @@ from denoisers.contract import Image
 from denoisers.pretrained.autoencoder import Autoencoder
 from denoisers.pretrained.stand_ins import sd_pipeline
 from strategies.tile_by_tile import tile_spans, tiled
+from tests.pretrained_stand_ins import tiny_autoencoder
 
 # A busy machine is no failure.
 few_examples = settings(max_examples=50, deadline=None)
@@ -171,7 +172,7 @@ def encoder_reach(autoencoder: Autoencoder) -> int:
 
 @pytest.fixture(scope="module")
 def tiny() -> Autoencoder:
-    return Autoencoder(sd_pipeline(tiny_autoencoder=True).vae.double())
+    return Autoencoder(tiny_autoencoder().double())
 
 
 every_wrap = pytest.mark.parametrize("wraps", [(False, False), (False, True), BOTH])

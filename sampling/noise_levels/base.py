@@ -107,11 +107,9 @@ class RegionLevels(NoiseLevels):
 
     The rectangles' sides are drawn for each batch, among those that divide the sample's.
 
+    The settings that it shares with others are those of `NoiseLevels`.
+
     Args:
-        p_mean: Mean of ln(sigma) in ordinary training.
-        p_std: Standard deviation of ln(sigma) in ordinary training.
-        sigma_min: Levels that are not 0 are at least this.
-        sigma_max: Levels are at most this, as high as sampling begins.
         region_multiple: Sides of regions are multiples of this, in pixels. Below the network's
             `patchify` its `level_channel` is needed, to tell pixels apart.
     """

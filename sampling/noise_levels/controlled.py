@@ -40,13 +40,9 @@ class Controlled(RegionLevels):
     0.13 from 0.05 to 1: a v up to 1, which draws such levels often, drowns what the others teach
     (docs/noise_levels.md).
 
+    The settings that it shares with others are those of `RegionLevels`.
+
     Args:
-        p_mean: Mean of ln(sigma) in ordinary training.
-        p_std: Standard deviation of ln(sigma) in ordinary training.
-        sigma_min: Levels that are not 0 are at least this.
-        sigma_max: Levels are at most this, as high as sampling begins.
-        region_multiple: Sides of regions are multiples of this, in pixels. Below the network's
-            `patchify` its `level_channel` is needed, to tell pixels apart.
         homogeneous_share: Share of the batches that have one level a sample, in [0, 1].
         clean_share: Share of the other samples that have clean regions, in [0, 1].
         waiting_share: Share of the other samples that have regions yet to begin, in [0, 1].

@@ -17,13 +17,7 @@ class Independent(RegionLevels):
     The mean of d regions deviates by (12 d)^-1/2 from 1/2: a sample that is all noise, where
     sampling begins, or all but clean, where it ends, is hardly ever seen.
 
-    Args:
-        p_mean: Mean of ln(sigma) in ordinary training.
-        p_std: Standard deviation of ln(sigma) in ordinary training.
-        sigma_min: Levels that are not 0 are at least this.
-        sigma_max: Levels are at most this, as high as sampling begins.
-        region_multiple: Sides of regions are multiples of this, in pixels. Below the network's
-            `patchify` its `level_channel` is needed, to tell pixels apart.
+    Its settings are those of `RegionLevels`.
     """
 
     @override

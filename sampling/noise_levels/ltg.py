@@ -25,13 +25,9 @@ class LogitNormalTruncatedGaussian(RegionLevels):
     uniform one below c where that falls below 0. No region is cleaner than the ceiling, so that a
     network cannot rely on clean regions that sampling from noise does not have.
 
+    The settings that it shares with others are those of `RegionLevels`.
+
     Args:
-        p_mean: Mean of ln(sigma) in ordinary training.
-        p_std: Standard deviation of ln(sigma) in ordinary training.
-        sigma_min: Levels that are not 0 are at least this.
-        sigma_max: Levels are at most this, as high as sampling begins.
-        region_multiple: Sides of regions are multiples of this, in pixels. Below the network's
-            `patchify` its `level_channel` is needed, to tell pixels apart.
         ceiling_mean: Mean of the logit of the ceiling.
         ceiling_std: Standard deviation of the logit of the ceiling.
         depth: Standard deviation of the normal distribution below the ceiling, at most.

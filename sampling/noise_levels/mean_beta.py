@@ -28,13 +28,9 @@ class MeanBeta(RegionLevels):
     One region's corruption is then not uniform: its errors are weighted by the inverse of its
     density, so that every level counts as much as in ordinary training ([SRM] Sec. 3).
 
+    The settings that it shares with others are those of `RegionLevels`.
+
     Args:
-        p_mean: Mean of ln(sigma) in ordinary training.
-        p_std: Standard deviation of ln(sigma) in ordinary training.
-        sigma_min: Levels that are not 0 are at least this.
-        sigma_max: Levels are at most this, as high as sampling begins.
-        region_multiple: Sides of regions are multiples of this, in pixels. Below the network's
-            `patchify` its `level_channel` is needed, to tell pixels apart.
         sharpness: Factor of the parameters of the Beta distributions; higher draws regions
             together.
     """

@@ -19,13 +19,9 @@ class Mixed(RegionLevels):
     probability 1/2 and the rest of the sample shares one level, as when a given region is
     continued.
 
+    The settings that it shares with others are those of `RegionLevels`.
+
     Args:
-        p_mean: Mean of ln(sigma) in ordinary training.
-        p_std: Standard deviation of ln(sigma) in ordinary training.
-        sigma_min: Levels that are not 0 are at least this.
-        sigma_max: Levels are at most this, as high as sampling begins.
-        region_multiple: Sides of regions are multiples of this, in pixels. Below the network's
-            `patchify` its `level_channel` is needed, to tell pixels apart.
         map_share: Share of the batches with a level for each region, in (0, 1].
     """
 

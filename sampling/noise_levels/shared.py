@@ -15,11 +15,7 @@ __all__ = ["Shared"]
 class Shared(NoiseLevels):
     """One level a sample: ordinary diffusion. Its denoiser takes no maps.
 
-    Args:
-        p_mean: Mean of ln(sigma) in ordinary training.
-        p_std: Standard deviation of ln(sigma) in ordinary training.
-        sigma_min: Levels that are not 0 are at least this.
-        sigma_max: Levels are at most this, as high as sampling begins.
+    Its settings are those of `NoiseLevels`.
     """
 
     makes_maps: ClassVar[bool] = False
