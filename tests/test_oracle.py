@@ -546,7 +546,7 @@ def test_of_all_strategies_those_that_can_are_run(arguments, tmp_path, capsys):
         (["sequential_steps=1"], "sequential_steps must be at least 2, got 1."),
         (["sequential_steps=0"], "sequential_steps must be at least 2, got 0."),
         (["solver.num_steps=1"], "num_steps must be at least 2"),
-        (["solver.num_step=9"], "did you mean 'num_steps'?"),
+        (["solver.num_step=9"], "did you mean 'solver.num_steps'"),
         (["strategy=nive"], "did you mean 'naive'?"),
         (["strategy="], "strategy must be one of async_patch"),
         (["line.widht=3"], "there is no setting 'line.widht'; did you mean 'line.width'?"),

@@ -3,9 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
-from patchcanvas.cli.command_line import normalised, parsed, refuse_unknown_keys
+from patchcanvas.cli import command_line as cli
 from patchcanvas.outpainting.settings import named
 
 __all__ = ["AgainSettings", "read_settings"]
@@ -64,16 +62,12 @@ def read_settings(arguments: list[str]) -> AgainSettings:
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    parser = ArgumentParser(
+    settings, _ = cli.read_settings(
+        named(arguments, "picture"),
+        AgainSettings,
         prog="patchcanvas again",
         description="Makes a picture again from the record in its PNG, and says whether it is the "
         "same bit for bit. PICTURE is the first word without =. Files are looked for where they "
         "lay the first time, unless it is said where they lie now.",
-        exit_on_error=False,
     )
-    parser.add_class_arguments(AgainSettings, None)
-    tokens = normalised(named(arguments, "picture"), {})
-    refuse_unknown_keys(parser, tokens)
-    values = parser.instantiate(parsed(parser, tokens))
-    fields = dataclasses.fields(AgainSettings)
-    return AgainSettings(**{field.name: values[field.name] for field in fields})
+    return settings

@@ -1,17 +1,14 @@
 """How a command line becomes a plan: settings, strategies, and a record of both."""
 
 import dataclasses
-import difflib
-import importlib
-import inspect
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser
 
+from patchcanvas.cli.keys import nearest, refuse_unknown_keys, refuse_wrong_values
 from patchcanvas.model import is_pretrained
 from sampling.solvers import Solver
 from strategies.base import Strategy
@@ -21,10 +18,9 @@ __all__ = [
     "Command",
     "described",
     "normalised",
-    "parsed",
     "read",
     "read_settings",
-    "refuse_unknown_keys",
+    "with_defaults_of_pretrained",
 ]
 
 PRESETS = Path(__file__).parents[2] / "configs" / "benchmarks"
@@ -112,22 +108,23 @@ def read(
         SystemExit: After printing the help, if that is asked for.
     """
     known_presets = {} if presets is None else {path.stem: path for path in presets.glob("*.yaml")}
-    parser = _parser(settings_class, prog, description, defaults, sorted(known_presets))
     tokens = normalised(arguments, known_presets)
     if any(field.name == "runtime" for field in dataclasses.fields(settings_class)):
         tokens = [_of_runtime(token) for token in tokens]
     shared, own = _sorted_out(tokens, {*names(), *_given_strategies(tokens)})
-    refuse_unknown_keys(parser, shared)
-    config = parsed(parser, shared)
-    chosen = names() if config.strategy == "all" else config.strategy.split(",")
+    description += f" The strategies are {', '.join(names())}."
+    epilog = (
+        f"Settings of single strategies: {', '.join(_own_settings())}. "
+        "Their meaning stands in strategies/NAME.py."
+    )
+    settings, record = _read(
+        shared, settings_class, prog, description, defaults, sorted(known_presets), epilog
+    )
+    chosen = names() if settings.strategy == "all" else settings.strategy.split(",")
     classes = {name: strategy_class(name) for name in chosen}
     stray = sorted(set(own) - set(classes))
     if stray:
         raise ValueError(f"{stray[0]} has settings of its own here, but is not among those to run.")
-    values = parser.instantiate(config)
-    fields = dataclasses.fields(settings_class)
-    settings = settings_class(**{field.name: values[field.name] for field in fields})
-    record = yaml.safe_load(parser.dump(config, skip_validation=True))
     return Command(settings, classes, own, record | {"own": own})
 
 
@@ -155,15 +152,35 @@ def read_settings(
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    tokens = normalised(arguments, {})
+    return _read(tokens, settings_class, prog, description, defaults or {}, [])
+
+
+def _read(
+    tokens: list[str],
+    settings_class: type,
+    prog: str,
+    description: str,
+    defaults: dict[str, Any],
+    presets: list[str],
+    epilog: str | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """Returns the settings that words make, and all of them as plain values."""
+    parser = ArgumentParser(prog=prog, description=description, epilog=epilog, exit_on_error=False)
     parser.add_argument(
-        "--config", action="config", help="A YAML file of settings; keys given here win."
+        "--config",
+        action="config",
+        help=(f"A preset ({', '.join(presets)}) or a" if presets else "A")
+        + " YAML file of settings; keys given here win.",
     )
     parser.add_class_arguments(settings_class, None)
-    parser.set_defaults(defaults or {})
-    tokens = normalised(arguments, {})
-    refuse_unknown_keys(parser, tokens)
-    config = parsed(parser, tokens)
+    parser.set_defaults(defaults)
+    refuse_unknown_keys(settings_class, tokens, defaults)
+    refuse_wrong_values(settings_class, tokens)
+    try:
+        config = parser.parse_args(tokens)
+    except ArgumentError as error:
+        raise ValueError(" ".join(str(error).split())) from error
     values = parser.instantiate(config)
     fields = dataclasses.fields(settings_class)
     settings = settings_class(**{field.name: values[field.name] for field in fields})
@@ -174,31 +191,6 @@ def described(solver: Solver) -> dict[str, Any]:
     """Returns a solver as the class path and the settings that make it."""
     path = f"{type(solver).__module__}.{type(solver).__qualname__}"
     return {"class_path": path, "init_args": dataclasses.asdict(solver)}
-
-
-def _parser(
-    settings_class: type,
-    prog: str,
-    description: str,
-    defaults: dict[str, Any],
-    presets: list[str],
-) -> ArgumentParser:
-    parser = ArgumentParser(
-        prog=prog,
-        description=f"{description} The strategies are {', '.join(names())}.",
-        epilog=f"Settings of single strategies: {', '.join(_own_settings())}. "
-        "Their meaning stands in strategies/NAME.py.",
-        exit_on_error=False,
-    )
-    parser.add_argument(
-        "--config",
-        action="config",
-        help=(f"A preset ({', '.join(presets)}) or a" if presets else "A")
-        + " YAML file of settings; keys given here win.",
-    )
-    parser.add_class_arguments(settings_class, None)
-    parser.set_defaults(defaults)
-    return parser
 
 
 def _own_settings() -> list[str]:
@@ -252,7 +244,7 @@ def _spelt_out(token: str, presets: dict[str, Path]) -> list[str]:
     key, _, value = token.removeprefix("--").partition("=")
     if key == "config" and not Path(value).suffix:
         if value not in presets:
-            hint = _nearest(value, presets, otherwise=".")
+            hint = nearest(value, presets, otherwise=".")
             known = f"one of {', '.join(sorted(presets))}, or " if presets else ""
             raise ValueError(f"config must be {known}a YAML file, got {value!r}{hint}")
         return [f"--config={presets[value]}"]
@@ -261,17 +253,11 @@ def _spelt_out(token: str, presets: dict[str, Path]) -> list[str]:
     if key not in SHORT_NAMES or "." in value:
         return [token]
     if value not in SHORT_NAMES[key]:
-        hint = _nearest(value, SHORT_NAMES[key], otherwise=".")
+        hint = nearest(value, SHORT_NAMES[key], otherwise=".")
         known = ", ".join(SHORT_NAMES[key])
         raise ValueError(f"{key} must be one of {known}, or a class path, got {value!r}{hint}")
     class_path, *settings = SHORT_NAMES[key][value]
     return [f"--{key}={class_path}", *(f"--{key}.{setting}" for setting in settings)]
-
-
-def _nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
-    """Returns the hint that ends a sentence about an unknown word."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else otherwise
 
 
 def _given_strategies(tokens: list[str]) -> list[str]:
@@ -292,50 +278,6 @@ def _sorted_out(tokens: list[str], owners: set[str]) -> tuple[list[str], dict[st
     return shared, own
 
 
-def refuse_unknown_keys(parser: ArgumentParser, tokens: list[str]) -> None:
-    """Refuses unknown keys; what lies below a class's key is left to the class itself.
-
-    Raises:
-        ValueError: If there is one, with the nearest valid name.
-    """
-    known = [
-        option.removeprefix("--")
-        for action in parser._actions
-        for option in action.option_strings
-        if option.startswith("--")
-    ]
-    for token in tokens:
-        key = token.removeprefix("--").partition("=")[0]
-        if key in known or key.partition(".")[0] in ("data", "solver"):
-            continue
-        hint = _nearest(key, known, otherwise="; --help lists them.")
-        raise ValueError(f"there is no setting {key!r}{hint}")
-
-
-def parsed(parser: ArgumentParser, tokens: list[str]) -> Namespace:
-    """Returns what the parser makes of the words.
-
-    Raises:
-        ValueError: If a value is wrong, in one sentence.
-    """
-    try:
-        return parser.parse_args(tokens)
-    except ArgumentError as error:
-        raise ValueError(_sentence(error) + _hint_below_a_class(error)) from error
-
-
-def _hint_below_a_class(error: ArgumentError) -> str:
-    """Returns the nearest valid name where a class was given a setting that it has not."""
-    found = re.search(
-        r"class_path '([\w.]+)'.*Option '(\w+)' is not accepted", str(error), re.DOTALL
-    )
-    if not found:
-        return ""
-    module, _, name = found[1].rpartition(".")
-    known = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    return _nearest(found[2], known, otherwise="")
-
-
 def built(
     strategy: type[Strategy], tokens: list[str], *, solver: Solver, **defaults: Any
 ) -> Strategy:
@@ -348,7 +290,7 @@ def built(
     for token in tokens:
         key = token.removeprefix("--").partition("=")[0]
         if key not in known:
-            hint = _nearest(key, known, otherwise=f"; it has {', '.join(known)}.")
+            hint = nearest(key, known, otherwise=f"; it has {', '.join(known)}.")
             raise ValueError(f"{strategy.__name__} has no setting {key!r}{hint}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(strategy, None, skip={"solver"})
@@ -356,21 +298,5 @@ def built(
     try:
         own = parser.instantiate(parser.parse_args(tokens))
     except ArgumentError as error:
-        raise ValueError(f"{strategy.__name__}: {_sentence(error)}") from error
+        raise ValueError(f"{strategy.__name__}: {' '.join(str(error).split())}") from error
     return strategy(**vars(own), solver=solver)
-
-
-def _sentence(error: Exception) -> str:
-    """Returns what the parser says on one line; of a wrong type or choice, in words of our own."""
-    said = " ".join(str(error).split())
-    found = re.fullmatch(r'Parser key "(.+?)": Expected an? (.+)\. Got value: (.*)', said)
-    if not found:
-        return said
-    key, expected, value = found.groups()
-    if expected.startswith("typing.Literal["):
-        known = re.findall(r"'(.+?)'", expected)
-        hint = _nearest(value, known, otherwise=".")
-        return f"{key} must be one of {', '.join(known)}, got {value!r}{hint}"
-    if expected.startswith("<class '"):
-        return f"{key} must be of type {expected[8:-2]}, got {value!r}."
-    return said
