@@ -30,15 +30,15 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Levels(Protocol):
-    """The noise levels a denoiser was trained on, and its own way down them.
+    """The noise levels a denoiser was trained on, and its own way down them."""
 
-    Attributes:
-        sigma_min: Lowest level.
-        sigma_max: Highest level at which something of the image is left.
-    """
+    @property
+    def sigma_min(self) -> float:
+        """Lowest level."""
 
-    sigma_min: float
-    sigma_max: float
+    @property
+    def sigma_max(self) -> float:
+        """Highest level at which something of the image is left."""
 
     def ladder(self, num_steps: int) -> Float[Tensor, " levels"]:
         """Returns the levels of as many steps of the denoiser's own sampler, then 0; on the CPU."""

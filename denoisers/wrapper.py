@@ -6,12 +6,20 @@ images; splitting, counting and timing are then the same for both questions.
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from denoisers.conditions import Taken
-from denoisers.contract import Denoiser, Image, Levels, PatchDenoiser, Sigma, Variance
+from denoisers.contract import (
+    Denoiser,
+    Image,
+    Levels,
+    PatchDenoiser,
+    Sigma,
+    UncertainDenoiser,
+    Variance,
+)
 
 __all__ = ["Answer", "Ask", "PatchWrapper", "Wrapper"]
 
@@ -55,7 +63,8 @@ class Wrapper(abc.ABC):
                 "this denoiser does not say how far off its estimates are (estimates_variance is "
                 "False): take one trained with a variance head."
             )
-        x0_hat, variance = self.answer(self.denoiser.with_variance, x_t, sigma, context)
+        denoiser = cast(UncertainDenoiser, self.denoiser)
+        x0_hat, variance = self.answer(denoiser.with_variance, x_t, sigma, context)
         return x0_hat, variance
 
     def _alone(self, x_t: Image, sigma: Sigma, context: Any = None) -> Answer:
