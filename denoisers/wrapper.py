@@ -6,20 +6,12 @@ images; splitting, counting and timing are then the same for both questions.
 
 import abc
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
 from denoisers.conditions import Taken
-from denoisers.contract import (
-    Denoiser,
-    Image,
-    Levels,
-    PatchDenoiser,
-    Sigma,
-    UncertainDenoiser,
-    Variance,
-)
+from denoisers.contract import Denoiser, Image, Levels, PatchDenoiser, Sigma, Variance
 
 __all__ = ["Answer", "Ask", "PatchWrapper", "Wrapper"]
 
@@ -63,8 +55,8 @@ class Wrapper(abc.ABC):
                 "this denoiser does not say how far off its estimates are (estimates_variance is "
                 "False): take one trained with a variance head."
             )
-        denoiser = cast(UncertainDenoiser, self.denoiser)
-        x0_hat, variance = self.answer(denoiser.with_variance, x_t, sigma, context)
+        both: Ask = self.denoiser.with_variance  # type: ignore[attr-defined]  # it estimates one
+        x0_hat, variance = self.answer(both, x_t, sigma, context)
         return x0_hat, variance
 
     def _alone(self, x_t: Image, sigma: Sigma, context: Any = None) -> Answer:
