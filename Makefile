@@ -15,9 +15,10 @@ bench: install  ## Compare all strategies on the shipped denoiser; minutes on tw
 test: install  ## The whole test suite but the slow tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
-check: install  ## Lint and format check
+check: install  ## Lint, format check and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 train: install  ## Train the shipped denoiser anew: make train CONFIG=configs/landscapes.yaml
 	$(BIN)/python -m lightning_modules fit --config $(or $(CONFIG),configs/landscapes.yaml) $(ARGS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from backbones.contract import to_uint8
 from denoisers.contract import Image
@@ -111,7 +111,7 @@ def transformers() -> ModuleType:
     return library
 
 
-def network(kind: type, model: str, *, model_type: str) -> nn.Module:
+def network(kind: type[Any], model: str, *, model_type: str) -> Any:
     """Returns a model in float32, frozen, with every weight from its file.
 
     transformers itself fills what a file lacks with random numbers: here that is refused.

@@ -77,7 +77,7 @@ def save_dino(folder: str | Path, seed: int = 0) -> None:
         part.save_pretrained(folder)
 
 
-def _random(kind: type, config: Any, seed: int) -> nn.Module:
+def _random(kind: type, config: Any, seed: int) -> Any:
     """Returns a model whose linear maps neither stretch nor shrink what they are given.
 
     The libraries' own draws are so small that an untaught network hardly looks at its image.

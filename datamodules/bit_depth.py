@@ -1,7 +1,7 @@
 """Images of other than 8 bits, brought to them."""
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 __all__ = ["eight_bits", "stretch_transparency"]
 
@@ -26,7 +26,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
     return image.convert("LA") if image.mode == "La" else image
 
 
-def stretch_transparency(image: Image.Image) -> None:
+def stretch_transparency(image: ImageFile.ImageFile) -> None:
     """Says which level of a PNG is transparent as one of 8 bits, as Pillow decodes its pixels.
 
     Pillow leaves it in the 2, 4 or 16 bits of the file. It is to be called before decoding.

@@ -72,7 +72,9 @@ def _of_bands(image: Image.Image, colours: Image.Image, bands: str) -> Image.Ima
 
 def _converted(image: Image.Image, profile: bytes) -> Image.Image:
     transform = _to_srgb(profile, image.mode)
-    return as_rgb(image) if transform is None else ImageCms.applyTransform(image, transform)
+    if transform is None:
+        return as_rgb(image)
+    return ImageCms.applyTransform(image, transform)  # type: ignore[return-value]  # not in place
 
 
 @functools.lru_cache(maxsize=32)

@@ -76,7 +76,8 @@ def _brief(error: Exception) -> str:
 
 
 def _examined(path: Path, max_megapixels: float) -> Facts:
-    digest, said = "", []
+    digest = ""
+    said: list[str] = []
     try:
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
@@ -93,7 +94,8 @@ def _shown(found: Iterator[Facts], total: int) -> Iterator[Facts]:
     if not sys.stderr.isatty():
         return _told(found, total)
     console = Console(stderr=True)
-    return track(found, description="Checking images", total=total, console=console, transient=True)
+    told = "Checking images"
+    return iter(track(found, description=told, total=total, console=console, transient=True))
 
 
 def _told(found: Iterator[Facts], total: int) -> Iterator[Facts]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from datamodules.bit_depth import eight_bits, stretch_transparency
 from datamodules.colour import as_rgb, as_srgb, has_rgb_profile
@@ -149,7 +149,7 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 @contextlib.contextmanager
-def opened(source: Source, tell: Tell = warn_of_metadata) -> Iterator[Image.Image]:
+def opened(source: Source, tell: Tell = warn_of_metadata) -> Iterator[ImageFile.ImageFile]:
     """An image of any number of pixels, which are decoded when they are asked for.
 
     Raises:
@@ -236,7 +236,7 @@ def _loaded(
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 turn = orientation(image)  # Pillow has turned it, and says so
             found = eight_bits(image)
-        if box is not None:
+        if near is not None and box is not None:
             size = near[::-1] if turn > 4 else near
             found = found.resize(size, Image.Resampling.LANCZOS, box=box)
         return found.transpose(TURNS[turn]) if turn in TURNS else found
@@ -248,7 +248,10 @@ def _reduced(image: Image.Image, near: tuple[int, int]) -> Box | None:
     """Has a JPEG decoded smaller; returns what of that is the image, None if it stays whole."""
     whole = image.size
     drafted = image.draft(None, (MARGIN * near[0], MARGIN * near[1]))
-    return None if drafted is None or image.size == whole else tuple(map(float, drafted[1]))
+    if drafted is None or image.size == whole:
+        return None
+    left, top, right, bottom = map(float, drafted[1])
+    return left, top, right, bottom
 
 
 def refuse_larger(size: tuple[int, int], max_megapixels: float) -> None:

@@ -133,7 +133,8 @@ class PatchData(L.LightningDataModule, abc.ABC):
     @override
     def predict_dataloader(self) -> DataLoader:
         """Serves sample numbers, not images: `predict` makes patches from noise."""
-        return DataLoader(self._share_of_rank(self.val_patches), batch_size=self.batch_size)
+        numbers: Any = self._share_of_rank(self.val_patches)  # a range will do for a Dataset
+        return DataLoader(numbers, batch_size=self.batch_size)
 
     @override
     def state_dict(self) -> dict[str, int]:

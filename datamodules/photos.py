@@ -5,7 +5,6 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +111,7 @@ class PhotoCrops(PatchData):
     def description(self) -> dict[str, Any]:
         return super().description | {
             "root": self.manifest.root,
-            **asdict(self.manifest.resize),
+            **vars(self.manifest.resize),
             "images": self.manifest.counts,
             "content": self.manifest.content,
         }

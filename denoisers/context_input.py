@@ -6,6 +6,7 @@ References:
     [PE] Vaswani et al.: Attention Is All You Need, 2017, Sec. 3.5. arXiv:1706.03762
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -17,7 +18,14 @@ from typing_extensions import override
 from denoisers.conditions import Conditions, Tokens
 from denoisers.contract import Image
 
-__all__ = ["ContextTokens", "CrossAttention", "PlaceEmbedding", "Position", "extra_channels"]
+__all__ = [
+    "ContextTokens",
+    "CrossAttention",
+    "PlaceEmbedding",
+    "Position",
+    "extra_channels",
+    "zeroed",
+]
 
 Position = Literal["none", "block", "coordinates"]
 
@@ -46,10 +54,8 @@ class CrossAttention(nn.Module):
         self.norm = norm
         self.query = nn.Conv2d(channels, channels, 1)
         self.key_value = nn.Linear(features, 2 * channels)
-        self.out = nn.Conv2d(channels, channels, 1)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
         self.gate = nn.Parameter(torch.tensor(float(gate)))
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     @override
     def forward(self, x: Image, tokens: Tokens) -> Image:
@@ -70,12 +76,14 @@ class ContextTokens(nn.Module):
             their place ([PE], half of the width for each axis); None for no codes.
     """
 
-    def __init__(self, features: int, width: int, grid: tuple[int, int] | None) -> None:
+    codes: Tensor | None
+
+    def __init__(self, features: int, width: int, grid: Sequence[int] | None) -> None:
         super().__init__()
         self.features = features
         self.project = nn.Linear(features, width)
         self.unconditional = nn.Parameter(0.02 * torch.randn(1, 1, width))
-        codes = None if grid is None else grid_codes(*grid, width)
+        codes = None if grid is None else grid_codes(grid[0], grid[1], width)
         self.register_buffer("codes", codes, persistent=False)
 
     @override
@@ -114,20 +122,27 @@ class PlaceEmbedding(nn.Module):
         frequencies: Sines and cosines of each edge, of half a period over the canvas and up.
     """
 
+    octaves: Tensor
+
     def __init__(self, features: int, frequencies: int = 6) -> None:
         super().__init__()
         octaves = torch.pi / 2 * 2.0 ** torch.arange(frequencies)
         self.register_buffer("octaves", octaves, persistent=False)
         self.hidden = nn.Linear(8 * frequencies, features)
-        self.out = nn.Linear(features, features)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Linear(features, features))
 
     @override
     def forward(self, place: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch features 1 1"]:
         phase = (place[..., None] * self.octaves).flatten(1)
         hidden = F.silu(self.hidden(torch.cat([phase.cos(), phase.sin()], dim=1)))
         return self.out(hidden)[..., None, None]
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """Returns the layer, all of its parameters set to 0."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def grid_codes(rows: int, columns: int, width: int) -> Float[Tensor, "places width"]:
@@ -154,16 +169,17 @@ def extra_channels(
         known: Whether it takes a mask of known pixels.
         coordinates: Whether it takes the row and the column of every pixel on the canvas.
     """
-    extra = []
+    extra: list[Tensor] = []
     empty = x.new_zeros(len(x), 1, *x.shape[-2:])
-    if guide and conditions.guide is not None:
+    if guide and conditions.guide is not None and conditions.guided is not None:
         extra += [conditions.guide * conditions.guided, conditions.guided]
     elif guide:
         extra += [torch.zeros_like(x), empty]
     if known:
         extra.append(empty if conditions.known is None else conditions.known)
     if coordinates:
-        extra.append(pixel_coordinates(conditions.place, *x.shape[-2:]))
+        # The denoiser has refused windows without a place.
+        extra.append(pixel_coordinates(conditions.place, *x.shape[-2:]))  # type: ignore[arg-type]
     return [channels.to(x.dtype) for channels in extra]
 
 

@@ -30,15 +30,15 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Levels(Protocol):
-    """The noise levels a denoiser was trained on, and its own way down them.
+    """The noise levels a denoiser was trained on, and its own way down them."""
 
-    Attributes:
-        sigma_min: Lowest level.
-        sigma_max: Highest level at which something of the image is left.
-    """
+    @property
+    def sigma_min(self) -> float:
+        """Lowest level."""
 
-    sigma_min: float
-    sigma_max: float
+    @property
+    def sigma_max(self) -> float:
+        """Highest level at which something of the image is left."""
 
     def ladder(self, num_steps: int) -> Float[Tensor, " levels"]:
         """Returns the levels of as many steps of the denoiser's own sampler, then 0; on the CPU."""
@@ -55,19 +55,26 @@ class PatchDenoiser(Denoiser, Protocol):
 
     One that was trained on levels of its own has an attribute `levels`, of `Levels`, too, and one
     that knows no larger images an attribute `longest`, in pixels along an axis.
-
-    Attributes:
-        patch_size: Side of the square patch it was trained on, in pixels.
-        multiple: Height and width of what it is given must be multiples of this, in pixels.
-        channels: Channels of the images.
-        takes_noise_maps: Whether the noise level may differ from pixel to pixel; a denoiser that
-            was trained on one level an image must say no, and refuse maps.
     """
 
-    patch_size: int
-    multiple: int
-    channels: int
-    takes_noise_maps: bool
+    @property
+    def patch_size(self) -> int:
+        """Side of the square patch it was trained on, in pixels."""
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of what it is given must be multiples of this, in pixels."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+
+    @property
+    def takes_noise_maps(self) -> bool:
+        """Whether the noise level may differ from pixel to pixel.
+
+        A denoiser that was trained on one level an image must say no, and refuse maps.
+        """
 
 
 @runtime_checkable
@@ -76,12 +83,11 @@ class UncertainDenoiser(PatchDenoiser, Protocol):
 
     A wrapper round a denoiser that passes windows on passes `with_variance` on too, and
     `estimates_variance` says whether what lies within can answer.
-
-    Attributes:
-        estimates_variance: Whether `with_variance` has an answer.
     """
 
-    estimates_variance: bool
+    @property
+    def estimates_variance(self) -> bool:
+        """Whether `with_variance` has an answer."""
 
     def with_variance(
         self, x_t: Image, sigma: Sigma, context: Any = None

@@ -57,7 +57,7 @@ def coarse_guide(
 
 
 def guide_from_plan(
-    plan: Cells, scale: tuple[int, int], size: tuple[int, int], *, wraps: Wraps = NOWHERE
+    plan: Cells, scale: tuple[int, int], size: tuple[int, ...], *, wraps: Wraps = NOWHERE
 ) -> Image:
     """Returns a plan, of which a pixel is a cell of `scale` px, enlarged to `size`.
 
@@ -95,7 +95,7 @@ def filled(image: Image, mask: Mask) -> Image:
     return seen.where(weight > 0, mean)
 
 
-def _enlarged(cells: Tensor, scale: tuple[int, int], size: tuple[int, int], wraps: Wraps) -> Tensor:
+def _enlarged(cells: Tensor, scale: tuple[int, int], size: tuple[int, ...], wraps: Wraps) -> Tensor:
     starts = [0, 0]
     for axis in (0, 1):
         if wraps[axis] and cells.shape[axis - 2] * scale[axis] == size[axis]:

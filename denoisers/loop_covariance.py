@@ -82,12 +82,13 @@ def _squared_exponential(omega: Spectrum, length: float) -> Spectrum:
 
     All terms that matter at the frequency where they sum to least are positive, or few.
     """
+    nothing = torch.zeros_like(omega)
     if length < 0.5:
         far = range(1, 6)
         terms = (2 * math.exp(-((d / length) ** 2) / 2) * (d * omega).cos() for d in far)
-        return 1 + sum(terms)
+        return 1 + sum(terms, nothing)
     shifted = (omega + 2 * math.pi * turn for turn in range(-6, 7))
-    return sum(torch.exp(-((length * frequency) ** 2) / 2) for frequency in shifted)
+    return sum((torch.exp(-((length * frequency) ** 2) / 2) for frequency in shifted), nothing)
 
 
 def _distance(omega: Spectrum, rate: float) -> Spectrum:

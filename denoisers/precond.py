@@ -43,6 +43,8 @@ class EDMPrecond(nn.Module):
             tokens, the scale of its plans. None for a network that takes none.
     """
 
+    network: Any  # a Module with attributes of its own
+
     def __init__(
         self,
         network: nn.Module,
@@ -57,15 +59,15 @@ class EDMPrecond(nn.Module):
             raise ValueError(
                 f"sigma_data and sigma_floor must be positive, got {sigma_data}, {sigma_floor}."
             )
-        if patch_size <= 0 or patch_size % (2 * network.multiple):
+        self.network = network
+        self.multiple: int = self.network.multiple
+        self.channels: int = self.network.in_channels
+        if patch_size <= 0 or patch_size % (2 * self.multiple):
             raise ValueError(
-                f"patch_size must be a multiple of {2 * network.multiple}, so that half a patch "
+                f"patch_size must be a multiple of {2 * self.multiple}, so that half a patch "
                 f"fits the network, got {patch_size}."
             )
-        self.network = network
         self.patch_size = patch_size
-        self.multiple = network.multiple
-        self.channels = network.in_channels
         self.sigma_data = sigma_data
         self.sigma_floor = sigma_floor
         self.takes_noise_maps = takes_noise_maps

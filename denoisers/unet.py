@@ -24,6 +24,7 @@ from denoisers.context_input import (
     PlaceEmbedding,
     Position,
     extra_channels,
+    zeroed,
 )
 from denoisers.contract import Image
 
@@ -49,6 +50,8 @@ class ChannelNorm(nn.Module):
 class NoiseEmbedding(nn.Module):
     """Fourier features of `c_noise`, then two 1 x 1 convolutions."""
 
+    frequencies: Tensor
+
     def __init__(self, features: int, frequencies: int = 16) -> None:
         super().__init__()
         # c_noise = ln(sigma) / 4 spans about [-1.6, 1.1]: from half a period to 16 over it.
@@ -73,10 +76,8 @@ class Block(nn.Module):
         self.film = nn.Conv2d(features, 2 * channels, 1)
         self.norm_out = ChannelNorm(channels)
         self.dropout = nn.Dropout(dropout)
-        self.conv_out = nn.Conv2d(channels, channels, 3, padding=1)
         # Every block starts as the identity.
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        self.conv_out = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
 
     @override
     def forward(self, x: Image, field: Field) -> Image:
@@ -94,9 +95,7 @@ class SelfAttention(nn.Module):
         self.heads = channels // head_channels
         self.norm = ChannelNorm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
 
     @override
     def forward(self, x: Image) -> Image:
@@ -246,7 +245,7 @@ class UNet(nn.Module):
         self.patchify = patchify
         self.level_channel = level_channel
         self.estimates_variance = variance_head
-        told = {
+        told: dict[Taken, bool] = {
             "tokens": token_features > 0,
             "guide": guide,
             "known": known_channel,
@@ -257,15 +256,9 @@ class UNet(nn.Module):
         self.token_features = token_features
         self.coordinates = position == "coordinates"
         width = channels[-1] if token_features else 0
-        self.tokens = (
-            ContextTokens(token_features, width, None if token_grid is None else tuple(token_grid))
-            if token_features
-            else None
-        )
+        self.tokens = ContextTokens(token_features, width, token_grid) if token_features else None
         self.place = PlaceEmbedding(features) if position == "block" else None
-        self.mode = nn.Embedding(2, features) if modes else None
-        if self.mode is not None:
-            nn.init.zeros_(self.mode.weight)
+        self.mode = zeroed(nn.Embedding(2, features)) if modes else None
         self.embedding = NoiseEmbedding(features)
         # What start_from copies lies first, what is new behind it.
         channels_in = in_channels + level_channel
@@ -298,11 +291,8 @@ class UNet(nn.Module):
         )
         self.up = nn.ModuleList(level(index) for index in finer)
         self.norm_out = ChannelNorm(channels[0])
-        self.conv_out = nn.Conv2d(
-            channels[0], (in_channels + variance_head) * patchify**2, 3, padding=1
-        )
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        channels_out = (in_channels + variance_head) * patchify**2
+        self.conv_out = zeroed(nn.Conv2d(channels[0], channels_out, 3, padding=1))
 
     @property
     def gates(self) -> dict[str, nn.Parameter]:

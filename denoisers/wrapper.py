@@ -55,7 +55,8 @@ class Wrapper(abc.ABC):
                 "this denoiser does not say how far off its estimates are (estimates_variance is "
                 "False): take one trained with a variance head."
             )
-        x0_hat, variance = self.answer(self.denoiser.with_variance, x_t, sigma, context)
+        both: Ask = self.denoiser.with_variance  # type: ignore[attr-defined]  # it estimates one
+        x0_hat, variance = self.answer(both, x_t, sigma, context)
         return x0_hat, variance
 
     def _alone(self, x_t: Image, sigma: Sigma, context: Any = None) -> Answer:

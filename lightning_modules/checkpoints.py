@@ -54,7 +54,8 @@ class Checkpoints(ModelCheckpoint):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Not in `setup`, which is before the trainer knows where it goes on from.
         if not trainer.fast_dev_run:
-            refuse_other_training(Path(self.dirpath), trainer.ckpt_path)
+            folder: Any = self.dirpath  # which `setup` has found
+            refuse_other_training(Path(folder), trainer.ckpt_path)
 
     @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -122,7 +122,7 @@ class ContextTraining:
             raise ValueError(
                 f"model.context.view must hold a patch of {patch_size} px, got {self.view}."
             )
-        if self.plan_share:
+        if self.plan_share and isinstance(self.guide, PlanGuide):
             scale = self.guide.scale
             needed = patch_size * scale[0], patch_size * scale[1]
             if tuple(self.view) != needed:
@@ -139,7 +139,7 @@ class ContextTraining:
     def held_out(self) -> "ContextTraining":
         """The same with everything told to every sample, as validation shows it."""
         guide = None if self.guide is None else dataclasses.replace(self.guide, share=1.0)
-        nothing = dict.fromkeys(
+        nothing: dict[str, Any] = dict.fromkeys(
             ("token_dropout", "partial_share", "plan_share", "quadrant_share"), 0.0
         )
         return dataclasses.replace(self, guide=guide, **nothing)
@@ -163,25 +163,23 @@ class ContextTraining:
             progress: How much of training is done, in [0, 1].
             generator: Draws what is random, on the CPU.
         """
-        if _chance(self.plan_share, generator):
-            return self._plans(view, size, generator)
-        shape = tuple(view.shape[-2:])
+        if _chance(self.plan_share, generator) and isinstance(self.guide, PlanGuide):
+            return self._plans(view, self.guide.scale, size, generator)
+        shape = view.shape[-2], view.shape[-1]
         corners = places(len(view), shape, size, generator)
         painted, known = self._painted(corners, shape, size, generator)
         partial = torch.rand(len(view), generator=generator) < self.partial_share
         mask = (painted | ~partial.view(-1, 1, 1, 1)).to(view.device)
-        if size[0] != size[1] or not _chance(self.quadrant_share, generator):
-            known = None
-        else:
-            known = known.to(view.device)
+        inpainted = size[0] == size[1] and _chance(self.quadrant_share, generator)
+        given = known.to(view.device) if inpainted else None
         told = Conditions(
             place=shares_of(corners, shape, size).to(view),
-            known=torch.zeros(len(view), 1, *size).to(view) if known is None else known.to(view),
+            known=torch.zeros(len(view), 1, *size).to(view) if given is None else given.to(view),
             plan=torch.zeros(len(view), dtype=torch.bool, device=view.device),
             **self._tokens(view, mask, generator),
             **self._guides(view, mask, corners, size, progress, generator),
         )
-        return Examples(cut(view, corners, size), told, known)
+        return Examples(cut(view, corners, size), told, given)
 
     def _painted(
         self,
@@ -212,12 +210,15 @@ class ContextTraining:
         error = amount * torch.randn(x0.shape, generator=generator)
         return torch.where(example.known, x0 + error.to(x0), x0)
 
-    def _plans(self, view: Image, size: tuple[int, int], generator: Generator) -> Examples:
+    def _plans(
+        self, view: Image, scale: tuple[int, int], size: tuple[int, int], generator: Generator
+    ) -> Examples:
         whole = torch.ones(1, 1, *view.shape[-2:], dtype=torch.bool, device=view.device)
-        plan, _ = pooled(view, whole, self.guide.scale)
-        corners = places(len(view), tuple(plan.shape[-2:]), size, generator)
+        plan, _ = pooled(view, whole, scale)
+        shape = plan.shape[-2], plan.shape[-1]
+        corners = places(len(view), shape, size, generator)
         told = Conditions(
-            place=shares_of(corners, tuple(plan.shape[-2:]), size).to(view),
+            place=shares_of(corners, shape, size).to(view),
             known=torch.zeros(len(view), 1, *size).to(view),
             plan=torch.ones(len(view), dtype=torch.bool, device=view.device),
             **self._tokens(view, whole, generator),

@@ -157,9 +157,9 @@ class DenoiserTraining(L.LightningModule):
             raise TrainingError(
                 "the network takes contexts, so model.context must say which it is shown."
             )
-        if self.context is not None and data is None:
-            raise TrainingError("model.context cuts windows from views: give it a datamodule.")
         if self.context is not None:
+            if data is None:
+                raise TrainingError("model.context cuts windows from views: give it a datamodule.")
             data.serve(*self.context.view, distinct=self.context.views)
         if stage == "test":
             self._hold_out()
@@ -185,7 +185,7 @@ class DenoiserTraining(L.LightningModule):
         checkpoint["provenance"] = provenance(self.trainer, self.stopwatch, self.losses_step)
         checkpoint["training"] = self.training_name
         checkpoint["told_by"] = self.denoiser.told_by
-        shown = getattr(getattr(self.trainer, "datamodule", None), "trained_on", frozenset())
+        shown = getattr(getattr(self.trainer, "datamodule", None), "trained_on", frozenset[str]())
         checkpoint["trained_on"] = sorted(self.trained_before | shown)
         if self.context is not None:
             checkpoint["progress"] = self._progress
@@ -245,7 +245,7 @@ class DenoiserTraining(L.LightningModule):
 
     def _levels(self, x0: Image, known: Mask | None, generator: Generator) -> Levels:
         """Returns the levels to train on; known quadrants are clean, or noised like the rest."""
-        if known is None:
+        if known is None or self.context is None:
             return self.noise_levels.draw(len(x0), *x0.shape[-2:], generator=generator)
         levels = self.noise_levels.shared(len(x0), generator)
         chance = float(torch.rand((), generator=generator))
@@ -289,7 +289,8 @@ class DenoiserTraining(L.LightningModule):
         generator = self._generator("likelihood", batch_idx, self.global_rank)
         if self.context is not None:
             size = (self.denoiser.patch_size,) * 2
-            batch = cut(batch, places(len(batch), tuple(batch.shape[-2:]), size, generator), size)
+            view = batch.shape[-2], batch.shape[-1]
+            batch = cut(batch, places(len(batch), view, size, generator), size)
         self.likelihood_sums.update(batch, generator)
 
     @override
@@ -311,7 +312,13 @@ class DenoiserTraining(L.LightningModule):
 
     def _middle(self, count: int) -> Float[Tensor, "{count} 4"]:
         """Returns the place of a patch in the middle of a view, as often as asked for."""
-        shares = [self.denoiser.patch_size / side for side in self.denoiser.told_by["view"]]
+        told_by = self.denoiser.told_by
+        if told_by is None:
+            raise TrainingError(
+                "the network is told where windows lie, so ckpt_path or model.context must say in "
+                "views of which size."
+            )
+        shares = [self.denoiser.patch_size / side for side in told_by["view"]]
         return torch.tensor([[-shares[0], -shares[1], *shares]]).expand(count, -1)
 
     @override
@@ -397,7 +404,9 @@ class DenoiserTraining(L.LightningModule):
     ) -> None:
         """Logs the loss on maps of each kind, and their mean."""
         losses = []
-        for kind, maps in held_out_maps(self.noise_levels, *x0.shape[-2:], self.val_sigmas).items():
+        height, width = x0.shape[-2:]
+        kinds = held_out_maps(self.noise_levels, height, width, self.val_sigmas)
+        for kind, maps in kinds.items():
             errors = []
             for sigma in maps.to(x0):
                 eps = torch.randn(x0.shape, generator=generator).to(x0)

@@ -95,10 +95,9 @@ class LikelihoodSums:
         """Adds a batch; the first one also says where along each path to look."""
         if not self.paths:
             return
-        options = {"generator": generator}
         for name, path in self.paths.items():
             if name not in self.proposals:
-                self.proposals[name] = fitted_proposal(self.denoiser, x0, path, **options)
+                self.proposals[name] = fitted_proposal(self.denoiser, x0, path, generator=generator)
         terms = [
             image_terms(
                 self.denoiser,
@@ -108,7 +107,7 @@ class LikelihoodSums:
                 decoder=DECODERS[self.settings.decoder],
                 prior=Prior(std=self.denoiser.sigma_data),
                 proposal=self.proposals[name],
-                **options,
+                generator=generator,
             )
             for name, path in self.paths.items()
         ]

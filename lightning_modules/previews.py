@@ -56,7 +56,7 @@ class Previews(Callback):
     def on_validation_batch_end(
         self,
         trainer: L.Trainer,
-        pl_module: DenoiserTraining,
+        pl_module: Any,  # a DenoiserTraining
         outputs: Any,
         batch: Tensor,
         batch_idx: int,

@@ -11,7 +11,7 @@ References:
 """
 
 import dataclasses
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from diffusers import DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler
 from jaxtyping import Float
@@ -25,7 +25,7 @@ from sampling.solvers import Solver, Step, solve
 __all__ = ["Diffusers"]
 
 Name = Literal["dpmsolver++", "deis", "ddim"]
-Scheduler = DPMSolverMultistepScheduler | DEISMultistepScheduler | DDIMScheduler
+Scheduler: TypeAlias = DPMSolverMultistepScheduler | DEISMultistepScheduler | DDIMScheduler
 SCHEDULERS: dict[str, type[Scheduler]] = {
     "dpmsolver++": DPMSolverMultistepScheduler,
     "deis": DEISMultistepScheduler,

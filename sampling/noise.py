@@ -119,6 +119,7 @@ class NoiseStream:
 
     def like(self, image: Tensor) -> Image:
         """Returns the next unit noise, of the size of `image`."""
-        drawn = self.noise.draw(self.purpose, self.step, tuple(image.shape[1:]))
+        _, channels, height, width = image.shape
+        drawn = self.noise.draw(self.purpose, self.step, (channels, height, width))
         self.step += 1
         return drawn

@@ -13,7 +13,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -175,13 +175,16 @@ class Solver(abc.ABC):
         own: Levels | None = getattr(denoiser, "levels", None)
         if own is None or isinstance(self.levels, Levels):
             return self
+        return dataclasses.replace(self, **self._within(own))
+
+    def _within(self, own: Levels) -> dict[str, Any]:
+        """Returns the settings that keep this solver within these levels."""
         if self.levels == "auto":
-            return dataclasses.replace(self, levels=own)
-        return dataclasses.replace(
-            self,
-            sigma_min=max(self.sigma_min, own.sigma_min),
-            sigma_max=min(self.sigma_max, own.sigma_max),
-        )
+            return {"levels": own}
+        return {
+            "sigma_min": max(self.sigma_min, own.sigma_min),
+            "sigma_max": min(self.sigma_max, own.sigma_max),
+        }
 
     def started(self, eps: Image, sigma: Float[Tensor, ""]) -> Image:
         """Returns unit noise as x_t at the first level of the ladder."""
@@ -233,14 +236,13 @@ class SingleStepSolver(Solver):
             raise ValueError(f"churn must be at least 0, got {self.churn}.")
 
     @override
-    def fitted(self, denoiser: PatchDenoiser) -> "SingleStepSolver":
-        """As `Solver.fitted`; nor does churn raise a level above those of the denoiser."""
-        fitted = super().fitted(denoiser)
-        if fitted is self or not self.churn:
-            return fitted
-        highest = denoiser.levels.sigma_max / (1 + self.gamma)
-        s_max = highest if self.s_max is None else min(self.s_max, highest)
-        return dataclasses.replace(fitted, s_max=s_max)
+    def _within(self, own: Levels) -> dict[str, Any]:
+        """As of `Solver`; nor does churn raise a level above the highest."""
+        settings = super()._within(own)
+        if self.churn:
+            highest = own.sigma_max / (1 + self.gamma)
+            settings["s_max"] = highest if self.s_max is None else min(self.s_max, highest)
+        return settings
 
     @property
     def gamma(self) -> float:

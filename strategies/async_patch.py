@@ -173,7 +173,7 @@ class AsyncPatch(Outpainting):
 
     @override
     def fill(self, denoiser: Denoiser, known: Known, noise: WindowNoise) -> Image:
-        eps = noise.draw("start", 0, tuple(known.y.shape[1:]))
+        eps = noise.stream("start").like(known.y)
         churn = noise.stream("churn")
         if self.clean_level:
             denoiser = never_clean(denoiser, self.clean_level)
@@ -201,7 +201,8 @@ class AsyncPatch(Outpainting):
         regions = Regions(mask, side, fronts)
         if self.look_ahead:
             denoiser = LookingAhead(denoiser, regions, share=self.certain, ahead=self.look_ahead)
-        if self.schedule == "joint" or self._steps == self.solver.num_steps:
+        at_once = self.schedule == "uncertainty" and self._steps == self.solver.num_steps
+        if at_once or self.schedule == "joint":
             return denoiser, None
         if self.schedule in ("sequential", "wavefront"):
             return denoiser, staggered(self.solver.sigmas(), fronts, self._lag_steps)
@@ -232,10 +233,8 @@ class AsyncPatch(Outpainting):
         return dataclasses.replace(solver, num_steps=self.inner_steps * solver.num_steps)
 
     @property
-    def _steps(self) -> int | None:
-        """Steps of `uncertainty`; None for other schedules."""
-        if self.schedule != "uncertainty":
-            return None
+    def _steps(self) -> int:
+        """Steps of `uncertainty`."""
         # 1.1 * 10 is a little more than 11.
         return math.ceil(round(self.stretch * self.solver.num_steps, 6))
 

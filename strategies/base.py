@@ -145,7 +145,7 @@ class Strategy(abc.ABC):
         Along an axis with room for one window they share nothing, whatever the overlap.
         """
         lengths, wraps = (canvas.height, canvas.width), (canvas.wrap_height, canvas.wrap_width)
-        return tuple(
+        down, across = (
             Tiling(
                 length=length,
                 window=window,
@@ -154,3 +154,4 @@ class Strategy(abc.ABC):
             )
             for length, window, wrap in zip(lengths, self.window_of(denoiser), wraps, strict=True)
         )
+        return down, across

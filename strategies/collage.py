@@ -128,7 +128,7 @@ class Collage:
         self,
         x_t: Image,
         sigma: Sigma,
-        context: Tensor | RegionContext | None,
+        context: Any,
         regions: Regions,
         asked: Asked | None,
     ) -> Float[Tensor, "regions batch channels rows columns"]:

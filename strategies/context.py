@@ -156,7 +156,7 @@ class CanvasContext:
 
     def __getitem__(self, samples: Tensor) -> "CanvasContext":
         """Returns the context of some of the samples."""
-        rows = {
+        rows: dict[str, Any] = {
             name: value[samples] if value is not None and len(value) > 1 else value
             for name, value in (("tokens", self.tokens), ("ends", self.ends), ("plan", self.plan))
         }
@@ -172,7 +172,7 @@ class CanvasContext:
         changed: dict[str, Any] = {}
         if self.encode is not None:
             changed |= {"tokens": self.encode(image, whole), "encode": None}
-        if self.grown_guide:
+        if self.grown_guide and self.scale is not None:
             plan, _ = pooled(image, whole, self.scale)
             changed |= {"plan": plan, "grown_guide": False}
         return dataclasses.replace(self, **changed)
@@ -185,7 +185,7 @@ class CanvasContext:
             )
         samples = len(known) // len(places)
         self._refuse_misfits(samples)
-        like = {"device": seen.y.device, "dtype": seen.y.dtype}
+        like: dict[str, Any] = {"device": seen.y.device, "dtype": seen.y.dtype}
         edges = torch.tensor([edges_of(place, canvas) for place in places], **like)
         told = {
             "known": known.all(1, keepdim=True).to(**like),
@@ -228,14 +228,14 @@ class CanvasContext:
         self, places: Sequence[Place], canvas: Canvas, seen: Known
     ) -> dict[str, Float[Tensor, "rows _ _ _"]]:
         size, wraps = (canvas.height, canvas.width), (canvas.wrap_height, canvas.wrap_width)
+        if self.scale is None or (self.plan is None and not self.grown_guide):
+            return {}
         if self.plan is not None:
             guide = guide_from_plan(self.plan.to(seen.y), self.scale, size, wraps=wraps)
             guide = guide.expand(len(seen.y), -1, -1, -1)
             guided = torch.ones_like(guide[:, :1])
-        elif self.grown_guide:
-            guide, guided = coarse_guide(seen.y, seen.mask, self.scale, wraps=wraps)
         else:
-            return {}
+            guide, guided = coarse_guide(seen.y, seen.mask, self.scale, wraps=wraps)
         return {
             "guide": torch.cat([region_of(guide, place, canvas) for place in places]),
             "guided": torch.cat([region_of(guided, place, canvas) for place in places]),

@@ -39,6 +39,7 @@ from strategies.windows import grid, overlaps
 
 __all__ = ["DiffCollage"]
 
+Given = tuple[tuple[int, ...], ...]
 Variables = Literal["own_size", "mirrored", "pure_noise", "grey"]
 
 
@@ -72,7 +73,7 @@ class DiffCollage(ParallelStrategy):
     """
 
     overlap: int | None = None
-    regions: tuple[tuple[int, ...], ...] | None = None
+    regions: Given | None = None
     variables: Variables = "own_size"
 
     def __post_init__(self) -> None:
@@ -128,38 +129,37 @@ class DiffCollage(ParallelStrategy):
         if self.variables != "own_size":
             refuse_filling(denoiser, self.variables)
         if self.regions is not None:
-            return self._graph(denoiser, canvas)
+            return self._graph(self.regions, denoiser, canvas)
         rows, columns = self.spans(denoiser, canvas)
         down = overlaps(rows, loop=canvas.height if canvas.wrap_height else None)
         across = overlaps(columns, loop=canvas.width if canvas.wrap_width else None)
-        products = [
-            (row_count * column_count, grid(row_spans, column_spans))
+        return [
+            Weighted(grid(row_spans, column_spans), row_count * column_count)
             for row_count, row_spans in ((1.0, rows), (-1.0, down))
             for column_count, column_spans in ((1.0, columns), (-1.0, across))
+            if row_spans and column_spans
         ]
-        return [Weighted(regions, count) for count, regions in products if regions is not None]
 
-    def _graph(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
+    def _graph(self, given: Given, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
         """Returns the groups of the user's own regions."""
         filled = None if self.variables == "own_size" else self.window_of(denoiser)
-        counts = counted(self.regions, canvas, multiple=denoiser.multiple, filled=filled)
+        counts = counted(given, canvas, multiple=denoiser.multiple, filled=filled)
         groups = [
             Weighted(regions, torch.tensor(numbers, dtype=torch.float64).view(-1, 1, 1, 1, 1))
             for regions, numbers in by_size(counts)
         ]
-        self._refuse_uneven(groups, canvas)
+        self._refuse_uneven(groups, canvas, numbered=len(given[0]) == 5)
         return groups
 
-    def _refuse_uneven(self, groups: list[Weighted], canvas: Canvas) -> None:
+    def _refuse_uneven(self, groups: list[Weighted], canvas: Canvas, *, numbered: bool) -> None:
         """Refuses counting numbers that do not sum to 1, which whole numbers do exactly."""
         total = total_weight(groups, canvas)
         uneven = (total != 1).nonzero().tolist()
         if not uneven:
             return
         row, column = uneven[0]
-        given = len(self.regions[0]) == 5
         raise ValueError(
             "the counting numbers of the regions must sum to 1 on every pixel; at row "
             f"{row}, column {column} they sum to {total[row, column]:.0f}: "
-            + ("change the counts there, or add a region." if given else "add a region there.")
+            + ("change the counts there, or add a region." if numbered else "add a region there.")
         )

@@ -207,7 +207,7 @@ class OnLatents(Strategy):
             tile=tile,
             overlap=overlap,
             wraps=wraps,
-            **({} if known is None else {"wanted": self._near_unknown(known, wraps)}),
+            wanted=None if known is None else self._near_unknown(known, wraps),
         )[..., : canvas.height, : canvas.width]
         return image if known is None else blended(known, image, reach=REACH * scale, wraps=wraps)
 

@@ -83,7 +83,7 @@ class LShapeRepaint(SequentialStrategy):
         solver = single_step(self.solver, why="lshape_repaint walks up and down the levels")
         step, last_step = solver.steps(noise.stream("churn"))
         fresh, climb = noise.stream("repaint"), noise.stream("climb")
-        eps = noise.draw("start", 0, tuple(known.y.shape[1:]))
+        eps = noise.stream("start").like(known.y)
         levels = [eps.new_full((1, 1, 1, 1), sigma) for sigma in solver.sigmas().tolist()]
         x_t = known.noised(levels[0], eps).pasted(levels[0] * eps)
         for here, there in pairwise(walk(solver.num_steps, self.jump_length, self.jump_n_sample)):

@@ -73,14 +73,14 @@ class PromptContext:
         """Returns one row a window, as `strategies.context.WindowContext.at` says."""
         samples = len(known) // len(places)
         if self.masks is not None:
-            areas = self._areas(places, canvas, seen.y)
+            areas = _areas(self.masks, places, canvas, seen.y)
             cut = torch.stack([region_of(areas, place, canvas) for place in places])
             return Conditions(areas=cut.repeat_interleave(samples, 0))
         rows = [self._between(place, canvas) for place in places]
         tokens = torch.stack([tokens for tokens, _ in rows]).to(seen.y)
         told = {"tokens": tokens.repeat_interleave(samples, 0)}
         if self.pooled is not None:
-            pooled = torch.stack([pooled for _, pooled in rows]).to(seen.y)
+            pooled = torch.stack([each for _, each in rows if each is not None]).to(seen.y)
             told["pooled"] = pooled.repeat_interleave(samples, 0)
         return Conditions(**told)
 
@@ -99,26 +99,6 @@ class PromptContext:
         # One token of many features.
         ends = self.pooled[first, None, None], self.pooled[last, None, None]
         return tokens, slerp(*ends, share)[0, 0]
-
-    def _areas(
-        self, places: Sequence[Place], canvas: Canvas, like: Tensor
-    ) -> Float[Tensor, "texts height width"]:
-        """Returns the masks at the size of the canvas, or larger where windows reach beyond it.
-
-        What lies there is cut off in the end, but must belong to some text: to that of the edge, so
-        that no window is asked about a text for nothing.
-        """
-        size = canvas.height, canvas.width
-        areas = F.interpolate(self.masks[None].to(like), size, mode="area")
-        down = max(place.top + place.height for place in places) - canvas.height
-        across = max(place.left + place.width for place in places) - canvas.width
-        beyond = [
-            0 if wraps else max(0, reach)
-            for reach, wraps in ((across, canvas.wrap_width), (down, canvas.wrap_height))
-        ]
-        areas = F.pad(areas, (0, beyond[0], 0, beyond[1]), mode="replicate")[0]
-        areas = areas.where(areas > ROUNDING, 0.0)
-        return areas / areas.sum(0)
 
 
 def neighbours(place: float, texts: int, *, loop: bool) -> tuple[int, int, float]:
@@ -139,3 +119,24 @@ def neighbours(place: float, texts: int, *, loop: bool) -> tuple[int, int, float
     if not loop and first == texts - 1:
         return first, first, 0.0
     return first % texts, (first + 1) % texts, spot - first
+
+
+def _areas(
+    masks: Tensor, places: Sequence[Place], canvas: Canvas, like: Tensor
+) -> Float[Tensor, "texts height width"]:
+    """Returns the masks at the size of the canvas, or larger where windows reach beyond it.
+
+    What lies there is cut off in the end, but must belong to some text: to that of the edge, so
+    that no window is asked about a text for nothing.
+    """
+    size = canvas.height, canvas.width
+    areas = F.interpolate(masks[None].to(like), size, mode="area")
+    down = max(place.top + place.height for place in places) - canvas.height
+    across = max(place.left + place.width for place in places) - canvas.width
+    beyond = [
+        0 if wraps else max(0, reach)
+        for reach, wraps in ((across, canvas.wrap_width), (down, canvas.wrap_height))
+    ]
+    areas = F.pad(areas, (0, beyond[0], 0, beyond[1]), mode="replicate")[0]
+    areas = areas.where(areas > ROUNDING, 0.0)
+    return areas / areas.sum(0)

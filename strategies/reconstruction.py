@@ -54,5 +54,5 @@ class Reconstruction(Outpainting):
             denoiser = reconstructed(
                 denoiser, known, step_rule=self.step_rule, step_size=self.step_size
             )
-        eps = noise.draw("start", 0, tuple(known.y.shape[1:]))
+        eps = noise.stream("start").like(known.y)
         return self.solver(denoiser, eps, noise.stream("churn"))

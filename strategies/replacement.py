@@ -32,5 +32,5 @@ class Replacement(Outpainting):
 
     @override
     def fill(self, denoiser: Denoiser, known: Known, noise: WindowNoise) -> Image:
-        eps = noise.draw("start", 0, tuple(known.y.shape[1:]))
+        eps = noise.stream("start").like(known.y)
         return self.solver(replaced(denoiser, known), eps, noise.stream("churn"))

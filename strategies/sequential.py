@@ -106,7 +106,7 @@ class SequentialStrategy(Strategy):
     ) -> Image:
         """Returns canvases of which the same pixels are given, hence of one plan."""
         painting = Painting(canvas.channels, *axes, noise, known)
-        denoiser = limited(denoiser, self.max_batch)
+        asked = limited(denoiser, self.max_batch)
         plan = self.plan(*axes, canvas, painting.given)
         if isinstance(context, WindowContext):
             # A window sees all of the turns before its own, which a raster row by row has not made.
@@ -116,7 +116,7 @@ class SequentialStrategy(Strategy):
             cut = painting.cut(turn)
             seen = painting.seen(before=turn[0].turn)
             told = conditions_at(context, [place_of(one) for one in turn], canvas, seen, cut.mask)
-            painting.paint(turn, self.fill(conditioned(denoiser, told), cut, windows))
+            painting.paint(turn, self.fill(conditioned(asked, told), cut, windows))
         return painting.image[..., : canvas.height, : canvas.width]
 
     def axes(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[Axis, Axis]:
@@ -227,9 +227,9 @@ class Painting:
     def __init__(
         self, channels: int, rows: Axis, columns: Axis, noise: CanvasNoise, known: Known | None
     ) -> None:
-        like = {"dtype": noise.dtype, "device": noise.device}
         size = rows.length, columns.length
-        self.image = torch.zeros(len(noise), channels, *size, **like)
+        shape = len(noise), channels, *size
+        self.image = torch.zeros(shape, dtype=noise.dtype, device=noise.device)
         self.mask = torch.zeros(1, 1, *size, dtype=torch.bool, device=noise.device)
         if known is not None:
             padded = known.padded(*size)

@@ -35,7 +35,7 @@ def tiled(
     overlap: int,
     wraps: tuple[bool, bool] = (False, False),
     cell: int = 1,
-    wanted: Callable[[Span, Span], bool] = lambda rows, columns: True,
+    wanted: Callable[[Span, Span], bool] | None = None,
 ) -> Made:
     """Returns what the function makes of an image, never shown more than a tile of each sample.
 
@@ -52,7 +52,7 @@ def tiled(
         wraps: Whether the bottom continues at the top, and the right edge at the left.
         cell: Tiles begin and end at multiples of this, and so must the image.
         wanted: Told rows and columns of a tile in the image, past its end where it wraps; whether
-            anything of what is made of it is looked at. What is made of no tile is 0.
+            anything of what is made of it is looked at; None for all. What is made of no tile is 0.
 
     Raises:
         ValueError: If the overlap is not below the tile, or a side is no multiple of the cell.
@@ -77,24 +77,25 @@ def tiled(
     down = [_ramp(span, sides[0], overlap, scale, wraps[0]).to(image) for span in rows]
     across = [_ramp(span, sides[1], overlap, scale, wraps[1]).to(image) for span in columns]
     endless = unrolled(image, rows[-1][1], columns[-1][1])
-    made, total = None, None
+    sums: tuple[Tensor, Tensor] | None = None
     tiles = [
         (first, second)
         for first, second in product(
             zip(rows, down, strict=True), zip(columns, across, strict=True)
         )
-        if wanted(first[0], second[0])
+        if wanted is None or wanted(first[0], second[0])
     ]
     # One is made even where none is wanted: it says how many channels there are.
     for (row, high), (column, wide) in tiles or [((rows[0], down[0]), (columns[0], across[0]))]:
         part = function(endless[..., slice(*row), slice(*column)])
-        if made is None:
+        if sums is None:
             reach = [int(spans[-1][1] * scale) for spans in (rows, columns)]
-            made, total = part.new_zeros(*part.shape[:2], *reach), part.new_zeros(1, 1, *reach)
-        place = (..., *(slice(*(int(edge * scale) for edge in span)) for span in (row, column)))
+            sums = part.new_zeros(*part.shape[:2], *reach), part.new_zeros(1, 1, *reach)
+        made, total = sums
+        long, broad = (slice(*(int(edge * scale) for edge in span)) for span in (row, column))
         weight = high[:, None] * wide
-        made[place] += part * weight
-        total[place] += weight
+        made[..., long, broad] += part * weight
+        total[..., long, broad] += weight
     canvas = Canvas(height=int(sides[0] * scale), width=int(sides[1] * scale))
     total = folded(total, canvas)
     return folded(made, canvas) / total.where(total > 0, 1.0)

@@ -8,14 +8,14 @@ References:
     Adaptive Sampling for Image Generation, 2026. arXiv:2604.19141
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from denoisers.contract import Denoiser, Image, Mask, Sigma, Variance
+from denoisers.contract import Denoiser, Image, Mask, Sigma, UncertainDenoiser, Variance
 
 __all__ = ["LookingAhead", "Noticing", "Regions", "first_ones", "part_of", "resolved"]
 
@@ -96,7 +96,7 @@ class Noticing:
     """
 
     def __init__(self, denoiser: Denoiser) -> None:
-        self.denoiser = denoiser
+        self.denoiser = cast(UncertainDenoiser, denoiser)
         self.heard: list[Variance] = []
 
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:
@@ -130,7 +130,7 @@ class LookingAhead:
     estimates_variance = True
 
     def __init__(self, denoiser: Denoiser, regions: Regions, *, share: float, ahead: float) -> None:
-        self.denoiser = denoiser
+        self.denoiser = cast(UncertainDenoiser, denoiser)
         self.regions, self.share, self.ahead = regions, share, ahead
 
     def __call__(self, x_t: Image, sigma: Sigma, context: Any = None) -> Image:

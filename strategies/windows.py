@@ -136,14 +136,12 @@ def overlaps(windows: list[Span], *, loop: int | None = None) -> list[Span]:
     return [span if loop is None else _modulo(span, loop) for span in shared]
 
 
-def grid(rows: list[Span], columns: list[Span]) -> Regions | None:
-    """Returns the product of two lists of equally long spans; None if either is empty.
+def grid(rows: list[Span], columns: list[Span]) -> Regions:
+    """Returns the product of two lists of equally long spans, neither of them empty.
 
     >>> grid([(0, 2)], [(0, 4), (3, 7)])
     Regions(height=2, width=4, corners=((0, 0), (0, 3)))
     """
-    if not rows or not columns:
-        return None
     (height,), (width,) = ({stop - start for start, stop in axis} for axis in (rows, columns))
     corners = tuple((top, left) for (top, _), (left, _) in product(rows, columns))
     return Regions(height, width, corners)

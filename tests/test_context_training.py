@@ -28,6 +28,7 @@ from lightning_modules.context import (
     painted_before,
 )
 from lightning_modules.denoising import DenoiserTraining
+from lightning_modules.errors import TrainingError
 from lightning_modules.export import export
 from lightning_modules.guides import FadingGuide, PlanGuide
 from sampling.noise_levels.base import Levels
@@ -611,6 +612,12 @@ def test_the_likelihood_is_that_of_windows_from_all_over_their_views(module):
         # 80 draws of 17 places: one is missed with chance 17 (16 / 17)^80 = 0.13, four hardly.
         assert found <= set(range(17))
         assert len(found) >= 14
+
+
+def test_a_network_of_places_without_its_training_predicts_nothing(module):
+    module.denoiser.told_by = None
+    with pytest.raises(TrainingError, match="ckpt_path"):
+        module.predict_step(torch.arange(1), 0)
 
 
 @pytest.mark.slow

@@ -179,10 +179,5 @@ def test_a_grid_is_the_product_of_its_axes():
     assert regions.slices[-1] == (slice(6, 10), slice(3, 8))
 
 
-def test_a_grid_without_an_axis_is_none():
-    assert grid([], [(0, 4)]) is None
-    assert grid([(0, 4)], overlaps([(0, 4)])) is None
-
-
 def test_regions_reach_as_far_as_the_last_of_them():
     assert Regions(4, 5, ((0, 9), (6, 3))).reach == (10, 14)

@@ -56,8 +56,8 @@ class Settings:
     @property
     def recorded(self) -> dict[str, Any]:
         """What the scores depend on, and the threshold; not where files lie."""
-        plain = {"root": self.root.expanduser().resolve().name, "source": self.source}
-        plain |= {"threshold": self.threshold, "size": self.size}
+        root: dict[str, Any] = {"root": self.root.expanduser().resolve().name}
+        plain = root | {"source": self.source, "threshold": self.threshold, "size": self.size}
         return plain | dataclasses.asdict(self.fit) | {"torch": torch.__version__}
 
 

@@ -1,6 +1,7 @@
 """The filter itself: folds, one classifier for each, and a score for every image."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -91,7 +92,7 @@ class CrossFit:
                     weight_decay=self.weight_decay,
                     seed=self.seed + fold,
                     fabric=fabric,
-                    after_epoch=lambda fold=fold: after_epoch(fold),
+                    after_epoch=functools.partial(after_epoch, fold),
                 )
                 width = self.width(thumbnails.shape[-1])
                 known = probabilities(model, thumbnails[inside], width, self.batch_size, fabric)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,7 +179,9 @@ def _look(source: Source, path: str, stamp: str, size: int) -> tuple[np.ndarray,
 
 def _save(file: Path, pixels: np.ndarray, facts: list[Facts]) -> None:
     names = [field.name for field in dataclasses.fields(Facts)]
-    columns = {name: np.array([getattr(fact, name) for fact in facts]) for name in names}
+    columns: dict[str, Any] = {
+        name: np.array([getattr(fact, name) for fact in facts]) for name in names
+    }
     partial = file.with_suffix(".partial")
     with partial.open("wb") as opened:
         np.savez(opened, pixels=pixels, **columns)

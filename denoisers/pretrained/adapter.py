@@ -173,7 +173,7 @@ class PretrainedDenoiser(nn.Module):
             return text
         given = told.given.to(x_t.device)
         pooled = None
-        if text.pooled is not None:
+        if text.pooled is not None and untold.pooled is not None:
             pooled = torch.where(given[:, None], text.pooled, untold.pooled)
         return TextTokens(torch.where(given[:, None, None], text.tokens, untold.tokens), pooled)
 

@@ -216,14 +216,14 @@ def levels_of(scheduler: Any, *, flow: bool, tokens: int, from_one: bool = False
 
 def described(scheduler: Any) -> Config:
     """Returns a scheduler's configuration, as plain values, with what it says of its defaults."""
-    values = {"_class_name": type(scheduler).__name__}
+    values: Config = {"_class_name": type(scheduler).__name__}
     for name, value in scheduler.config.items():
         if not name.startswith("_") or name == DEFAULTED:
             values[name] = value.tolist() if isinstance(value, np.ndarray | Tensor) else value
     return values
 
 
-def built(kind: type, config: Config, **changes: Any) -> Any:
+def built(kind: type[Any], config: Config, **changes: Any) -> Any:
     """Returns a scheduler with those settings of another one that it has too.
 
     As the library's `from_config` does it: what the other was not told is this one's own default.

@@ -159,7 +159,8 @@ def weights_hash(parts: dict[str, nn.Module]) -> str:
     """Returns the SHA-256 of all weights and configurations, in hexadecimal."""
     digest = hashlib.sha256()
     for part, module in sorted(parts.items()):
-        config = module.config.to_dict() if hasattr(module.config, "to_dict") else module.config
+        config: Any = module.config
+        config = config.to_dict() if hasattr(config, "to_dict") else config
         settings = {name: value for name, value in config.items() if not name.startswith("_")}
         digest.update(json.dumps([part, settings], sort_keys=True, default=str).encode())
         for name, weight in sorted(module.state_dict().items()):

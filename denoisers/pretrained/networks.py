@@ -45,6 +45,7 @@ class Network(nn.Module, abc.ABC):
         longest: Most pixels along an axis; None for no limit.
     """
 
+    model: Any  # a Module with attributes of its own
     takes_text = True
     longest: int | None = None
 
@@ -52,7 +53,7 @@ class Network(nn.Module, abc.ABC):
         super().__init__()
         self.model = model
         self.side = side
-        self.channels: int = model.config.in_channels
+        self.channels: int = self.model.config.in_channels
 
     @property
     @abc.abstractmethod
@@ -76,8 +77,8 @@ class Network(nn.Module, abc.ABC):
         return self.predict(x, timestep, text)[:, : self.channels]
 
     @abc.abstractmethod
-    def predict(self, x: Image, timestep: Timesteps, text: TextTokens | None) -> Image:
-        """Asks the model."""
+    def predict(self, x: Image, timestep: Timesteps, text: Any) -> Image:
+        """Asks the model; `text` is None for one that takes no text."""
 
 
 class PixelNetwork(Network):
@@ -95,7 +96,8 @@ class PixelNetwork(Network):
 
     def __init__(self, model: UNet2DModel, label: int | None = None) -> None:
         classes = model.config.num_class_embeds
-        if (classes is None) != (label is None) or (classes and not 0 <= label < classes):
+        known = label is None or not classes or 0 <= label < classes
+        if (classes is None) != (label is None) or not known:
             must = "be left out" if classes is None else f"be a class from 0 to {classes - 1}"
             raise ValueError(f"for this network label must {must}, got {label}.")
         super().__init__(model, square(model.config.sample_size))
@@ -107,7 +109,7 @@ class PixelNetwork(Network):
         return 2 ** (len(self.model.config.block_out_channels) - 1)
 
     @override
-    def predict(self, x: Image, timestep: Timesteps, text: TextTokens | None) -> Image:
+    def predict(self, x: Image, timestep: Timesteps, text: None) -> Image:
         labels = None
         if self.label is not None:
             labels = torch.full((len(x),), self.label, device=x.device)
@@ -150,7 +152,7 @@ class TextNetwork(Network):
         return 2 ** (len(self.model.config.block_out_channels) - 1)
 
     @override
-    def predict(self, x: Image, timestep: Timesteps, text: TextTokens | None) -> Image:
+    def predict(self, x: Image, timestep: Timesteps, text: TextTokens) -> Image:
         return self.model(
             x,
             timestep,
@@ -184,7 +186,7 @@ class SD3Network(Network):
         return self.model.config.patch_size
 
     @override
-    def predict(self, x: Image, timestep: Timesteps, text: TextTokens | None) -> Image:
+    def predict(self, x: Image, timestep: Timesteps, text: TextTokens) -> Image:
         return self.model(
             hidden_states=x,
             timestep=timestep,
@@ -211,9 +213,9 @@ class FluxNetwork(Network):
         self.guidance = guidance
 
     @override
-    def predict(self, x: Image, timestep: Timesteps, text: TextTokens | None) -> Image:
+    def predict(self, x: Image, timestep: Timesteps, text: TextTokens) -> Image:
         batch, channels, height, width = x.shape
-        like = {"device": x.device, "dtype": x.dtype}
+        like: dict[str, Any] = {"device": x.device, "dtype": x.dtype}
         guidance = None
         if self.model.config.guidance_embeds:
             guidance = torch.full((batch,), self.guidance, **like)
@@ -253,7 +255,8 @@ def network_of(
         ValueError: If it is none that this project knows, takes more than images and text, or has
             no classes to be labelled by.
     """
-    given, predicted = model.config.in_channels, getattr(model.config, "out_channels", None)
+    config: Any = model.config
+    given, predicted = config.in_channels, getattr(config, "out_channels", None)
     # Twice as many where a variance is predicted too.
     if predicted is not None and predicted not in (given, 2 * given):
         raise ValueError(

@@ -28,7 +28,7 @@ def lone_variants(files: Iterable[str]) -> list[str]:
     for file in map(PurePosixPath, files):
         if found := WEIGHTS.fullmatch(file.name):
             parts.setdefault(file.parent, set()).add(found[1])
-    lone = {variant for variants in parts.values() if None not in variants for variant in variants}
+    lone = {name for names in parts.values() if None not in names for name in names if name}
     return [name for name in KNOWN if name in lone] + sorted(lone.difference(KNOWN))
 
 

@@ -41,7 +41,7 @@ class LinearBeta(NoiseLevels):
     steps: int = 1000
     beta_first: float = 1e-4
     beta_last: float = 0.02
-    makes_maps: bool = False
+    makes_maps: bool = False  # type: ignore[misc]  # of the other kinds no setting
 
     def __post_init__(self) -> None:
         super().__post_init__()
