@@ -22,6 +22,7 @@ from benchmarks.comparison.records import Results, Row
 from benchmarks.comparison.samples import SampleFiles
 from benchmarks.experiment.folder import new_path
 from benchmarks.metrics.catalogue import FIGURES
+from patchcanvas.records import read_record
 
 __all__ = ["Variant", "main"]
 
@@ -133,7 +134,7 @@ def _run(
     if process.wait():
         raise RuntimeError(f"{variant.name} failed: {log.read_text()[-2000:]}")
     (path,) = own.glob("*/results.json")
-    results = Results.read(path)
+    results = read_record(Results, path)
     rows = ["patches", *(row.strategy for row in results.rows)]
     hashes = {name: _hash(path.parent / "samples" / name, results.num_samples) for name in rows}
     return Outcome(variant, results, hashes, killed_at)

@@ -27,6 +27,7 @@ from denoisers.unet import UNet
 from patchcanvas.accounting import Metered
 from patchcanvas.making import as_known
 from patchcanvas.pictures import read_picture
+from patchcanvas.records import read_record, write_record
 from sampling.solvers import Euler, Heun
 from strategies.async_patch import AsyncPatch
 from strategies.canvas import Canvas, Known
@@ -468,7 +469,7 @@ def folders(tmp_path) -> list[Path]:
 
 
 def results_in(folder: Path) -> CompletionResults:
-    return CompletionResults.read(folder / RECORD)
+    return read_record(CompletionResults, folder / RECORD)
 
 
 CHOSEN = (f"strategy={MOODY},async_patch", "masks=half,box", "pairs=2")
@@ -548,7 +549,7 @@ def test_rows_that_were_compared_with_other_crops_are_not_gone_on_with(arguments
     (folder,) = folders(tmp_path)
     results = results_in(folder)
     sha256, results.reference_sha256 = results.reference_sha256, "0" * 64
-    results.write(folder / RECORD)
+    write_record(folder / RECORD, results)
     assert inpainting(arguments, "masks=half") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"(000000000000), got others ({sha256[:12]})" in said
@@ -578,7 +579,7 @@ def test_a_record_is_read_again_once_its_folder_is_locked(tmp_path, monkeypatch)
 
     def late(self):
         # Another run adds a row just before it lets go of the folder.
-        record(rows=[row("real")]).write(self.path / RECORD)
+        write_record(self.path / RECORD, record(rows=[row("real")]))
         lock(self)
 
     monkeypatch.setattr(RunFolder, "lock", late)

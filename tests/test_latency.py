@@ -32,6 +32,7 @@ from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.accounting import Metered
+from patchcanvas.records import read_record, write_record
 from sampling.solvers import Euler, Heun
 from strategies.canvas import Canvas
 from strategies.catalogue import names
@@ -100,7 +101,7 @@ def folders(tmp_path) -> list[Path]:
 
 
 def results_in(folder: Path) -> LatencyResults:
-    return LatencyResults.read(folder / "latency.json")
+    return read_record(LatencyResults, folder / "latency.json")
 
 
 def canvas(patches: int) -> Canvas:
@@ -604,11 +605,11 @@ def test_a_shipped_preset_is_understood(path):
 
 
 def test_results_come_back_as_they_were_written(results, tmp_path):
-    results.write(tmp_path / "latency.json")
-    assert LatencyResults.read(tmp_path / "latency.json") == results
+    write_record(tmp_path / "latency.json", results)
+    assert read_record(LatencyResults, tmp_path / "latency.json") == results
     unmeasured = dataclasses.replace(results, floor=None)
-    unmeasured.write(tmp_path / "latency.json")
-    assert LatencyResults.read(tmp_path / "latency.json") == unmeasured
+    write_record(tmp_path / "latency.json", unmeasured)
+    assert read_record(LatencyResults, tmp_path / "latency.json") == unmeasured
     assert "seconds" in json.loads((tmp_path / "latency.json").read_text())["points"][0]
 
 

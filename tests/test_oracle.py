@@ -20,6 +20,7 @@ from benchmarks.oracle.picture import colours
 from benchmarks.oracle.plan import planned, read_command
 from benchmarks.oracle.records import CaseRecord, Evaluations, OracleResults, OracleRow, Sampling
 from benchmarks.oracle.table import case_table, columns, document, notes, ordered
+from patchcanvas.records import read_record, write_record
 from strategies.catalogue import names
 from strategies.naive import Naive
 
@@ -52,7 +53,11 @@ def rows_of(root: Path, *runs: list[str]) -> Rows:
     code = f"from benchmarks.oracle.__main__ import main\nassert not any(map(main, {commands}))"
     made = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
-    cases = [case for path in root.glob("*/oracle.json") for case in OracleResults.read(path).cases]
+    cases = [
+        case
+        for path in root.glob("*/oracle.json")
+        for case in read_record(OracleResults, path).cases
+    ]
     return {
         (row.strategy, case.field["columns_length"]): row for case in cases for row in case.rows
     }
@@ -332,7 +337,7 @@ def folders(tmp_path):
 
 
 def results_in(folder) -> OracleResults:
-    return OracleResults.read(folder / "oracle.json")
+    return read_record(OracleResults, folder / "oracle.json")
 
 
 def refuse(constant):
@@ -400,8 +405,8 @@ def test_the_record_holds_all_that_made_the_figures(everything):
 
 def test_the_record_is_read_as_it_was_written(everything):
     results = results_in(everything)
-    results.write(everything / "again.json")
-    assert results == OracleResults.read(everything / "again.json")
+    write_record(everything / "again.json", results)
+    assert results == read_record(OracleResults, everything / "again.json")
     assert (everything / "again.json").read_text() == (everything / "oracle.json").read_text()
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from denoisers.pretrained.model import PretrainedModel
 from denoisers.pretrained.stand_ins import sd_pipeline
+from patchcanvas.records import read_record, write_record
 from strategies.diffcollage import DiffCollage
 from studies.peers.__main__ import main
 from studies.peers.defects import Case, cases, found, roll_error
@@ -355,11 +356,11 @@ def results() -> PeerResults:
 
 
 def test_results_come_back_as_they_were_written(results, tmp_path):
-    results.write(tmp_path / "results.json")
-    assert PeerResults.read(tmp_path / "results.json") == results
+    write_record(tmp_path / "results.json", results)
+    assert read_record(PeerResults, tmp_path / "results.json") == results
     (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(ValueError, match="must hold a run of"):
-        PeerResults.read(tmp_path / "results.json")
+    with pytest.raises(ValueError, match=r"results\.json.*name: Field required"):
+        read_record(PeerResults, tmp_path / "results.json")
 
 
 def test_counts_are_those_of_the_batches():
@@ -435,10 +436,10 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_table(tmp_path, monkeypatc
     ]
     assert main(words) == 130
     (folder,) = tmp_path.glob("*-peers")
-    assert PeerResults.read(folder / "results.json").rounds == 1
+    assert read_record(PeerResults, folder / "results.json").rounds == 1
     assert main(words) == 0
     (folder,) = tmp_path.glob("*-peers")
-    results = PeerResults.read(folder / "results.json")
+    results = read_record(PeerResults, folder / "results.json")
     assert results.rounds == 2
     assert results.default().seconds == [3, 3]
     assert "## Latents" in capsys.readouterr().out
@@ -450,7 +451,7 @@ def test_the_command_measures_both_sides(tmp_path):
     words = ["width=576", "num_steps=2", "repeats=1", f"results={tmp_path}"]
     assert main(words) == 0
     (folder,) = tmp_path.iterdir()
-    results = PeerResults.read(folder / "results.json")
+    results = read_record(PeerResults, folder / "results.json")
     for each in results.rows:
         assert each.difference is None or each.difference < 1e-4
     assert results.row(MULTIDIFFUSION, None).evaluations == results.default().evaluations

@@ -16,6 +16,7 @@ from benchmarks.run import main
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.records import read_record
 from strategies.catalogue import names
 from strategies.direct import Direct
 from strategies.naive import Naive
@@ -71,7 +72,7 @@ def folders(tmp_path):
 
 
 def results_in(folder) -> Results:
-    return Results.read(folder / "results.json")
+    return read_record(Results, folder / "results.json")
 
 
 def test_a_run_leaves_a_row_for_every_strategy_and_everything_that_made_it(arguments, tmp_path):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.comparison.records import Results
 from patchcanvas.pictures import read_picture, write_picture
+from patchcanvas.records import read_record, write_record
 
 __all__ = ["RunFolder", "new_path"]
 
@@ -92,7 +93,7 @@ class RunFolder:
 
     def write(self, results: Results) -> None:
         """Writes `results.json`."""
-        results.write(self.path / "results.json")
+        write_record(self.path / "results.json", results)
 
     def samples(self, strategy: str) -> Path:
         """Returns the folder of a strategy's canvases."""
@@ -131,7 +132,7 @@ def _read(path: Path) -> Results | None:
         )
         return None
     try:
-        return Results.read(path)
+        return read_record(Results, path)
     except ValueError:
         return None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.experiment.folder import RunFolder, new_path
 from benchmarks.inpainting.records import CompletionResults
+from patchcanvas.records import read_record, write_record
 from patchcanvas.sources import sha256_of_sources
 
 __all__ = ["RECORD", "file_name", "folder_for", "hashes"]
@@ -46,7 +47,7 @@ def folder_for(
         folder.unlock()
     path = new_path(root, fresh.name)
     path.mkdir()
-    fresh.write(path / RECORD)
+    write_record(path / RECORD, fresh)
     return _locked(path), fresh
 
 
@@ -88,7 +89,7 @@ def _locked(path: Path) -> RunFolder:
 def _read(path: Path) -> CompletionResults | None:
     """Returns a run's record; None for one that is damaged or by another version of this code."""
     try:
-        return CompletionResults.read(path)
+        return read_record(CompletionResults, path)
     except (ValueError, OSError):
         return None
 

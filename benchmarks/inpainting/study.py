@@ -37,7 +37,7 @@ from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.environment import autocast_dtype, describe_environment, resolve_device
 from patchcanvas.making import Pictures, as_known
-from patchcanvas.records import plain
+from patchcanvas.records import plain, write_record
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 
@@ -298,7 +298,7 @@ class Study(abc.ABC):
         except Exception as error:
             # One row's failure must not cost the others theirs.
             self.results.failures[name] = f"{type(error).__name__}: {error}"
-            self.results.write(self.folder.path / RECORD)
+            write_record(self.folder.path / RECORD, self.results)
             self.folder.write_error(file_name(*trial.key), traceback.format_exc())
             progress.console.print(f"{name} failed: {error}", markup=False)
 
@@ -335,7 +335,7 @@ class Study(abc.ABC):
 
     def _put(self, row: CompletionRow, progress: Progress) -> None:
         self.results.rows.append(row)
-        self.results.write(self.folder.path / RECORD)
+        write_record(self.folder.path / RECORD, self.results)
         told(progress, row.line)
 
 

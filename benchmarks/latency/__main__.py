@@ -37,6 +37,7 @@ from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import SEEDLESS, UNTOLD
 from patchcanvas.environment import autocast_dtype, describe_environment, resolve_device
+from patchcanvas.records import write_record
 
 __all__ = ["Run", "main"]
 
@@ -128,7 +129,7 @@ class Run:
             # What was timed stands without it.
             progress.console.print(f"the floor was not measured: {error}", markup=False)
         progress.update(task, completed=len(batches))
-        self.results.write(self.folder / RECORD)
+        write_record(self.folder / RECORD, self.results)
 
     def _measure(self, width: int, progress: Progress) -> None:
         """Times the strategies at one width, one after another in every round."""
@@ -164,7 +165,7 @@ class Run:
             with (self.folder / f"{name}.error.txt").open("a") as file:
                 file.write(f"{width} patches\n{traceback.format_exc()}\n")
             progress.console.print(f"{name} failed at {width}: {error}", markup=False)
-        self.results.write(self.folder / RECORD)
+        write_record(self.folder / RECORD, self.results)
 
     def _warm_up(self, name: str, width: int) -> None:
         """Runs a point without timing it; then it is counted, or left out as too slow."""

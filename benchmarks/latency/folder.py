@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.experiment.folder import new_path
 from benchmarks.latency.plan import Plan
 from benchmarks.latency.records import RECORD, LatencyResults
+from patchcanvas.records import read_record, write_record
 from patchcanvas.sources import sha256_of_sources
 
 __all__ = ["PICTURE", "folder_for", "hashes", "remaining"]
@@ -32,7 +33,7 @@ def folder_for(fresh: LatencyResults, plan: Plan, root: Path) -> tuple[Path, Lat
             return path.parent, found
     folder = new_path(root, fresh.name)
     folder.mkdir()
-    fresh.write(folder / RECORD)
+    write_record(folder / RECORD, fresh)
     return folder, fresh
 
 
@@ -57,7 +58,7 @@ def hashes(classes: Iterable[type]) -> dict[str, str]:
 def _read(path: Path) -> LatencyResults | None:
     """Returns a run's record; None for one that another version of this code wrote."""
     try:
-        return LatencyResults.read(path)
+        return read_record(LatencyResults, path)
     except (ValueError, OSError):
         return None
 

@@ -1,13 +1,10 @@
 """What a run of the latency benchmark leaves behind: every timing with what made it, as JSON."""
 
 import dataclasses
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics.estimates import Quartiles
-from patchcanvas.records import write_json
 
 __all__ = ["RECORD", "Absence", "Batch", "Floor", "LatencyResults", "Point"]
 
@@ -230,38 +227,7 @@ class LatencyResults:
         (self.points if isinstance(item, Point) else self.absences).append(item)
         self.points.sort(key=lambda point: (point.width, point.strategy))
 
-    def write(self, path: Path) -> None:
-        """Writes the run as JSON; a reader never sees half a file."""
-        write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "LatencyResults":
-        """Reads what `write` wrote.
-
-        Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it is damaged, or another version of this code wrote it.
-        """
-        try:
-            content = json.loads(path.read_text())
-            floor, points = content["floor"], content["points"]
-            rebuilt = {
-                "floor": floor and _floor_from(floor),
-                "points": [Point(**point | {"canvas": tuple(point["canvas"])}) for point in points],
-                "absences": [Absence(**absence) for absence in content["absences"]],
-            }
-            return cls(**content | rebuilt)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} must hold a run of benchmarks.latency by this version, but it is damaged "
-                f"or by another one ({type(error).__name__}: {error}); measure again."
-            ) from error
-
 
 def _the_one(items: Iterable[Any], strategy: str, width: int) -> Any:
     wanted = (item for item in items if (item.strategy, item.width) == (strategy, width))
     return next(wanted, None)
-
-
-def _floor_from(content: dict[str, Any]) -> Floor:
-    return Floor(**content | {"batches": [Batch(**batch) for batch in content["batches"]]})

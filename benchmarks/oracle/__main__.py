@@ -22,6 +22,7 @@ from denoisers.contract import Image
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.environment import describe_environment
+from patchcanvas.records import write_record
 
 __all__ = ["main", "planned", "read_command"]
 
@@ -119,7 +120,7 @@ class Run:
             if trial.name not in {row.strategy for row in record.rows}:
                 drawn, row = trial.drawn(), trial.measured(advance)
                 record.rows.append(row)
-                self.results.write(self.folder / RECORD)
+                write_record(self.folder / RECORD, self.results)
                 told(progress, f"{record.name}, {line_of(row)}")
                 return drawn
             return trial.drawn()
@@ -128,7 +129,7 @@ class Run:
         except Exception as error:
             # One strategy's failure must not cost the others their rows.
             record.failures[trial.name] = f"{type(error).__name__}: {error}"
-            self.results.write(self.folder / RECORD)
+            write_record(self.folder / RECORD, self.results)
             with (self.folder / f"{trial.name}.error.txt").open("a") as file:
                 file.write(f"{record.name}\n{traceback.format_exc()}\n")
             progress.console.print(f"{trial.name} failed on {record.name}: {error}", markup=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.experiment.folder import new_path
 from benchmarks.oracle.plan import Job
 from benchmarks.oracle.records import OracleResults
+from patchcanvas.records import read_record, write_record
 from patchcanvas.sources import sha256_of_sources
 
 __all__ = ["PICTURE", "RECORD", "folder_for", "hashes"]
@@ -32,7 +33,7 @@ def folder_for(
             return path.parent, found
     folder = new_path(root, name)
     folder.mkdir()
-    fresh.write(folder / RECORD)
+    write_record(folder / RECORD, fresh)
     return folder, fresh
 
 
@@ -47,7 +48,7 @@ def hashes(classes: Iterable[type]) -> dict[str, str]:
 def _read(path: Path) -> OracleResults | None:
     """Returns a run's record; None for one that another version of this code wrote."""
     try:
-        return OracleResults.read(path)
+        return read_record(OracleResults, path)
     except (ValueError, TypeError, KeyError):
         return None
 

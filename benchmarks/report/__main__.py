@@ -11,6 +11,7 @@ from benchmarks.comparison.records import Results
 from benchmarks.report.latex import latex
 from benchmarks.report.page import write_report
 from benchmarks.report.table import markdown
+from patchcanvas.records import read_record
 
 __all__ = ["main", "read_results"]
 
@@ -56,7 +57,7 @@ def read_results(path: Path) -> tuple[Results, Path]:
             f"the folder of a run holds a {RECORD}, but there is no {record}; give a folder that "
             "benchmarks.run wrote, such as one below results/."
         )
-    return Results.read(record), record.parent
+    return read_record(Results, record), record.parent
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -35,6 +35,7 @@ from benchmarks.report.plots import (
     svg,
 )
 from benchmarks.report.words import paragraphs
+from patchcanvas.records import read_record
 
 __all__ = ["write_report"]
 
@@ -178,7 +179,7 @@ def _latency_plot(folder: Path) -> dict[str, Any]:
         ValueError: If its record is damaged, or has no finished timing.
     """
     path = folder / RECORD
-    record = LatencyResults.read(path)
+    record = read_record(LatencyResults, path)
     if not record.finished:
         raise ValueError(f"{path} has no finished timing yet; wait for it.")
     alt = "Seconds for one canvas of every strategy against the width of the canvas"

@@ -32,8 +32,6 @@ from strategies.conveyor import Conveyor, State
 
 __all__ = ["Run", "main"]
 
-# The code that pixels depend on: a strip goes on for as long as that is the same.
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Makes the strip grow.
@@ -151,7 +149,7 @@ def growth_in(
         Metered(denoiser),
         noise,
         folder,
-        Record.read(folder.record_path),
+        folder.record(),
         standing,
         Log(folder.path / LOG, standing.log_size),
         settings.measure,

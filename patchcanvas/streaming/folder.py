@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from patchcanvas.pictures import read_picture, write_picture
+from patchcanvas.records import read_record, write_record
 from patchcanvas.streaming.records import Record
 from patchcanvas.streaming.state import Standing
 
@@ -47,9 +48,9 @@ class StripFolder:
         folder.lock()
         try:
             if folder.record_path.is_file():
-                Record.read(folder.record_path).refuse_other(fresh, path)
+                folder.record().refuse_other(fresh, path)
             else:
-                fresh.write(folder.record_path)
+                write_record(folder.record_path, fresh)
             folder._tidy()
         except BaseException:
             folder.unlock()
@@ -79,8 +80,17 @@ class StripFolder:
 
     @property
     def record_path(self) -> Path:
-        """The record."""
+        """Where the record lies."""
         return self.path / RECORD
+
+    def record(self) -> Record:
+        """Reads the record.
+
+        Raises:
+            OSError: If it cannot be read.
+            ValueError: If it is damaged, or another version of this code wrote it.
+        """
+        return read_record(Record, self.record_path, mend="give another folder=…")
 
     def tile_path(self, number: int) -> Path:
         """Returns where a PNG lies."""
@@ -95,7 +105,7 @@ class StripFolder:
         path = self.path / STATE
         if path.is_file():
             return Standing.read(path)
-        if Record.read(self.record_path).columns:
+        if self.record().columns:
             raise ValueError(
                 f"{path} is missing, without which the strip cannot be gone on with: put it back, "
                 "delete the folder, or give another folder=…"
@@ -106,7 +116,7 @@ class StripFolder:
         """Writes where the strip stands, first so that it can go on, then for readers."""
         standing.write(self.path / STATE)
         record.columns, record.seconds = standing.columns, standing.seconds
-        record.write(self.record_path)
+        write_record(self.record_path, record)
 
     def write_tile(self, number: int, tile: UInt8[Tensor, "channels height width"]) -> None:
         """Writes a PNG in one stroke."""

@@ -19,6 +19,7 @@ from rich.progress import Progress
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.environment import describe_environment
+from patchcanvas.records import write_record
 from patchcanvas.sources import STUDYING, sha256_of_sources
 from studies.peers.defects import cases, found
 from studies.peers.folder import folder_for
@@ -143,7 +144,7 @@ class Run:
         return rows
 
     def _save(self) -> None:
-        self.results.write(self.folder / RECORD)
+        write_record(self.folder / RECORD, self.results)
 
 
 def _seconds(rows: list[Row]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiment.folder import new_path
+from patchcanvas.records import read_record, write_record
 from studies.peers.records import RECORD, PeerResults
 from studies.peers.table import TABLE
 
@@ -29,14 +30,14 @@ def folder_for(fresh: PeerResults, root: Path) -> tuple[Path, PeerResults]:
             return path.parent, found
     folder = new_path(root, fresh.name)
     folder.mkdir()
-    fresh.write(folder / RECORD)
+    write_record(folder / RECORD, fresh)
     return folder, fresh
 
 
 def _read(path: Path) -> PeerResults | None:
     """Returns a run's record; None for one of another benchmark, or of another version of this."""
     try:
-        return PeerResults.read(path)
+        return read_record(PeerResults, path)
     except (ValueError, OSError):
         return None
 

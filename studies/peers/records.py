@@ -1,12 +1,9 @@
 """What a run leaves behind: every timing and every finding with what made it, as JSON."""
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 from benchmarks.metrics.estimates import Quartiles
-from patchcanvas.records import write_json
 from studies.peers.jobs import Timing
 
 __all__ = ["DIFFCOLLAGE", "FORWARDS", "MULTIDIFFUSION", "PANORAMA", "RECORD"]
@@ -191,28 +188,3 @@ class PeerResults:
         """Returns the peer with as many views a call as are fastest, of those that were tried."""
         tried = [row for row in self.rows if (row.name, row.decoded) == (PANORAMA, decoded)]
         return min(tried, key=lambda row: row.latency.median)
-
-    def write(self, path: Path) -> None:
-        """Writes the run as JSON; a reader never sees half a file."""
-        write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "PeerResults":
-        """Reads what `write` wrote.
-
-        Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it is damaged, or another version of this code wrote it.
-        """
-        try:
-            content = json.loads(path.read_text())
-            rebuilt = {
-                "rows": [Row(**row) for row in content["rows"]],
-                "findings": [Finding(**finding) for finding in content["findings"]],
-            }
-            return cls(**content | rebuilt)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} must hold a run of studies.peers by this version, but it is damaged or "
-                f"by another one ({type(error).__name__}: {error}); measure again."
-            ) from error
