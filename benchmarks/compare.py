@@ -55,7 +55,7 @@ def read(path: Path) -> Results:
         OSError: If there is none.
         ValueError: If it is damaged.
     """
-    return read_record(Results, path / "results.json" if path.is_dir() else path)
+    return read_record(Results, path / Results.FILE if path.is_dir() else path)
 
 
 def pairs_of(first: Results, second: Results) -> list[tuple[Row, Row]]:

@@ -11,7 +11,6 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from benchmarks.comparison.records import Results
-from benchmarks.experiment.folder import HOW
 from benchmarks.metrics.estimates import Estimate
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import read_picture
@@ -78,7 +77,7 @@ def _asked(found: Results, words: Sequence[str]) -> bool:
 
     A denoiser is known by its weights, wherever they lie.
     """
-    ignored = {*HOW["settings"], "denoiser"}
+    ignored = {*Results.IGNORED, "denoiser"}
     said = {word for word in words if word.partition("=")[0] not in ignored}
     weights = [word.removeprefix("denoiser=") for word in words if word.startswith("denoiser=")]
     same = all(

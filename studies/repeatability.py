@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.comparison.records import Results, Row
 from benchmarks.comparison.samples import SampleFiles
-from benchmarks.experiment.folder import new_path
+from benchmarks.experiment.folder import new_folder
 from benchmarks.metrics.catalogue import FIGURES
 from patchcanvas.records import read_record
 
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    folder = new_path(Path("results"), "repeatability")
+    folder = new_folder(Path("results"), "repeatability")
     chance = random.Random(0)
     outcomes: list[Outcome] = []
     total = 0

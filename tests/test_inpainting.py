@@ -8,12 +8,10 @@ import torch
 from PIL import Image as Picture
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from benchmarks.experiment.folder import RunFolder
 from benchmarks.inpainting.__main__ import Inpainting, main
 from benchmarks.inpainting.budget import Spent, spent_on, steps_for, with_steps
 from benchmarks.inpainting.completion import Completer
 from benchmarks.inpainting.figures import mean_figure, psnr, spread_figure, squared_errors
-from benchmarks.inpainting.folder import RECORD, folder_for
 from benchmarks.inpainting.masks import SHARED, different_masks, known_pixels
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import CompletionResults, CompletionRow, Figure
@@ -469,7 +467,7 @@ def folders(tmp_path) -> list[Path]:
 
 
 def results_in(folder: Path) -> CompletionResults:
-    return read_record(CompletionResults, folder / RECORD)
+    return read_record(CompletionResults, folder / CompletionResults.FILE)
 
 
 CHOSEN = (f"strategy={MOODY},async_patch", "masks=half,box", "pairs=2")
@@ -523,7 +521,7 @@ def test_an_interrupted_run_goes_on_with_the_row_that_is_missing(arguments, tmp_
     # What is finished is not gone on with, and other settings are another run.
     for more in ((), ("seed=1",)):
         prepared = Inpainting.prepare([*arguments, *CHOSEN, *more])
-        prepared.folder.unlock()
+        prepared.experiment.close()
     assert len(folders(tmp_path)) == 3
 
 
@@ -549,43 +547,11 @@ def test_rows_that_were_compared_with_other_crops_are_not_gone_on_with(arguments
     (folder,) = folders(tmp_path)
     results = results_in(folder)
     sha256, results.reference_sha256 = results.reference_sha256, "0" * 64
-    write_record(folder / RECORD, results)
+    write_record(folder / CompletionResults.FILE, results)
     assert inpainting(arguments, "masks=half") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"(000000000000), got others ({sha256[:12]})" in said
     assert results_in(folder) == results
-
-
-def record(**changes) -> CompletionResults:
-    content = {"settings": {"seed": 0}, "environment": {}, "denoiser": {}, "data": {}}
-    content |= {"features": {"dtype": "float64"}, "canvas": (8, 8)}
-    return CompletionResults("one", "now", "a command", **content | changes)
-
-
-def test_other_features_are_another_run(tmp_path):
-    first, second = (
-        folder_for(record(features={"dtype": dtype}), tmp_path, {("half", "real")}, "x.png")[0]
-        for dtype in ("float64", "float32")
-    )
-    for folder in (first, second):
-        folder.unlock()
-    assert first.path != second.path
-
-
-def test_a_record_is_read_again_once_its_folder_is_locked(tmp_path, monkeypatch):
-    folder, _ = folder_for(record(), tmp_path, {("half", "real")}, "x.png")
-    folder.unlock()
-    lock = RunFolder.lock
-
-    def late(self):
-        # Another run adds a row just before it lets go of the folder.
-        write_record(self.path / RECORD, record(rows=[row("real")]))
-        lock(self)
-
-    monkeypatch.setattr(RunFolder, "lock", late)
-    again, found = folder_for(record(), tmp_path, {("half", "real")}, "x.png")
-    again.unlock()
-    assert (again.path, len(found.rows)) == (folder.path, 1)
 
 
 @pytest.mark.parametrize("command", [main, guidance])

@@ -20,7 +20,7 @@ from benchmarks.oracle.picture import colours
 from benchmarks.oracle.plan import planned, read_command
 from benchmarks.oracle.records import CaseRecord, Evaluations, OracleResults, OracleRow, Sampling
 from benchmarks.oracle.table import case_table, columns, document, notes, ordered
-from patchcanvas.records import read_record, write_record
+from patchcanvas.records import read_record
 from strategies.catalogue import names
 from strategies.naive import Naive
 
@@ -378,7 +378,7 @@ def test_the_record_holds_all_that_made_the_figures(everything):
     assert settings["own"] == {"lshape_repaint": ["--jump_n_sample=2"]}
     assert (settings["samples"], settings["batch_size"], settings["seed"]) == (30, 16, 7)
     assert torch.__version__.startswith(content["environment"]["versions"]["torch"])
-    assert len(content["environment"]["oracle"]) == len(content["environment"]["sources"]) == 64
+    assert len(content["environment"]["sources"]) == 64
     assert "commit" in content["environment"]
     assert content["command"].startswith("python -m benchmarks.oracle line.width=12 ")
     line_case, plane_case = content["cases"]
@@ -401,13 +401,6 @@ def test_the_record_holds_all_that_made_the_figures(everything):
     assert repaint["true_start"] == {"top": 0, "left": 2, "height": 4, "width": 4}
     assert rows["naive"]["true_start"] is None
     assert rows["naive"]["settings"]["window"] == [4, 4]
-
-
-def test_the_record_is_read_as_it_was_written(everything):
-    results = results_in(everything)
-    write_record(everything / "again.json", results)
-    assert results == read_record(OracleResults, everything / "again.json")
-    assert (everything / "again.json").read_text() == (everything / "oracle.json").read_text()
 
 
 def test_the_picture_is_a_picture(everything):
@@ -496,21 +489,6 @@ def test_an_interrupted_run_goes_on_where_it_was(arguments, tmp_path, monkeypatc
     assert len(folders(tmp_path)) == 3
 
 
-def test_other_settings_do_not_continue_a_run(arguments, tmp_path):
-    behaviour["raise"] = KeyboardInterrupt()
-    for seed in (1, 2):
-        command = [*arguments, "fields=plane", "strategy=tests.test_oracle.Moody", f"seed={seed}"]
-        assert main(command) == 130
-    assert len(folders(tmp_path)) == 2
-
-
-def test_a_record_of_another_version_is_passed_over(arguments, tmp_path):
-    old = tmp_path / "results" / "20200101-000000-old"
-    old.mkdir(parents=True)
-    (old / "oracle.json").write_text(json.dumps({"cases": []}))
-    assert main([*arguments, "strategy=naive", "fields=line"]) == 0
-
-
 def test_canvases_that_are_not_finite_fail_their_strategy(arguments, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "strategies.parallel.ParallelStrategy.generate",
@@ -572,12 +550,6 @@ def test_what_cannot_work_is_refused_before_any_work(arguments, tmp_path, extra,
     assert message in said
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "results").exists()
-
-
-def test_a_results_folder_that_cannot_be_written_is_refused(arguments, tmp_path, capsys):
-    (tmp_path / "results").write_text("a file, not a folder")
-    assert main([*arguments, "strategy=naive"]) == 2
-    assert "results" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -656,7 +628,7 @@ def results() -> OracleResults:
         ],
         failures={"broken": "ValueError: " + 40 * "no such luck, "},
     )
-    return OracleResults("2025-01-01", "python -m benchmarks.oracle", {}, {}, [case])
+    return OracleResults("oracle", "2025-01-01", "python -m benchmarks.oracle", {}, {}, [case])
 
 
 def printed(case: CaseRecord, width: int) -> str:

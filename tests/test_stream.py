@@ -21,6 +21,7 @@ from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.cli.settings import DEFAULT_SOLVER
+from patchcanvas.files import lock, unlock
 from patchcanvas.pictures import read_picture, write_picture
 from patchcanvas.records import read_record
 from patchcanvas.streaming.command import conveyor_of, known_strip, main
@@ -245,7 +246,6 @@ def made(weights, tmp_path_factory) -> Path:
     """A folder with a strip, to be copied."""
     folder = tmp_path_factory.mktemp("made") / "strip"
     assert main(command(weights, folder, "columns=30")) == 0
-    StripFolder(folder).unlock()
     return folder
 
 
@@ -333,10 +333,10 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(weights, tmp_path,
 
 def test_two_commands_do_not_share_a_folder(weights, made, tmp_path, capsys):
     folder = StripFolder(shutil.copytree(made, tmp_path / "strip"))
-    folder.lock()
+    lock(folder.path, instead="folder")
     said = refused(command(weights, folder.path, "columns=40"), capsys)
-    assert "another command makes the strip" in said
-    folder.unlock()
+    assert "another folder=…" in said
+    unlock(folder.path)
     assert main(command(weights, folder.path, "columns=40")) == 0
 
 

@@ -1,8 +1,9 @@
 """What a run of the harness leaves behind: every figure with what made it, as JSON."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
+from benchmarks.experiment.record import Record
 from benchmarks.metrics.estimates import Curve, Estimate, Spread
 
 __all__ = ["Cost", "Results", "Row"]
@@ -69,15 +70,10 @@ class Row:
 
 
 @dataclasses.dataclass
-class Results:
+class Results(Record):
     """A whole run.
 
     Args:
-        name: The run's name.
-        created: When it was begun, ISO 8601, UTC.
-        command: The command that makes it again.
-        settings: Every setting, defaults included.
-        environment: Device, threads, library versions, commit.
         denoiser: Weights file, hash, size, provenance.
         data: The data's own description.
         features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
@@ -93,11 +89,16 @@ class Results:
         seconds: Wall time of the run by what it was spent on, over all its interruptions.
     """
 
-    name: str
-    created: str
-    command: str
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    FILE: ClassVar[str] = "results.json"
+    AGREE: ClassVar[tuple[str, ...]] = (
+        *("settings", "environment"),
+        *("denoiser", "data", "features", "canvas"),
+    )
+    IGNORED: ClassVar[frozenset[str]] = Record.IGNORED | {
+        *("batch_size", "devices", "num_nodes"),
+        *("loggers", "latency", "latency_repeats"),
+    }
+
     denoiser: dict[str, Any]
     data: dict[str, Any]
     features: dict[str, Any]

@@ -1,7 +1,9 @@
 """What a run leaves behind: every figure with what made it, as JSON."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
+
+from benchmarks.experiment.record import Record
 
 __all__ = ["CompletionResults", "CompletionRow", "Figure"]
 
@@ -55,15 +57,10 @@ class CompletionRow:
 
 
 @dataclasses.dataclass
-class CompletionResults:
+class CompletionResults(Record):
     """A whole run.
 
     Args:
-        name: The run's name.
-        created: When it was begun, ISO 8601, UTC.
-        command: The command that makes it again.
-        settings: Every setting, defaults included.
-        environment: Device, threads, library versions, commit, hashes of the code.
         denoiser: Weights file, hash, size, provenance.
         data: The data's own description.
         features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
@@ -73,11 +70,9 @@ class CompletionResults:
         failures: Why there is no row, by mask and name.
     """
 
-    name: str
-    created: str
-    command: str
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    FILE: ClassVar[str] = "completions.json"
+    AGREE: ClassVar[tuple[str, ...]] = ("settings", "environment", "denoiser", "data", "features")
+
     denoiser: dict[str, Any]
     data: dict[str, Any]
     features: dict[str, Any]

@@ -1,8 +1,9 @@
 """What a run of the oracle leaves behind: every figure with what made it, as JSON."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
+from benchmarks.experiment.record import Record
 from benchmarks.oracle.probe import Method
 
 __all__ = ["CaseRecord", "Evaluations", "OracleResults", "OracleRow", "Place", "Sampling"]
@@ -128,19 +129,13 @@ class CaseRecord:
 
 
 @dataclasses.dataclass
-class OracleResults:
+class OracleResults(Record):
     """A whole run.
 
     Args:
-        created: When it was begun, ISO 8601, UTC.
-        command: The command that makes it again.
-        settings: Every setting, defaults included.
-        environment: Device, threads, library versions, commit, hashes of the code.
         cases: The fields.
     """
 
-    created: str
-    command: str
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    FILE: ClassVar[str] = "oracle.json"
+
     cases: list[CaseRecord]

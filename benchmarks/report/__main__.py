@@ -15,8 +15,6 @@ from patchcanvas.records import read_record
 
 __all__ = ["main", "read_results"]
 
-RECORD = "results.json"
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Writes the page of a finished or running run, or prints its table.
@@ -51,11 +49,11 @@ def read_results(path: Path) -> tuple[Results, Path]:
         FileNotFoundError: If there is none.
         ValueError: If it is damaged, or no run of this version.
     """
-    record = path / RECORD if path.is_dir() else path
+    record = path / Results.FILE if path.is_dir() else path
     if not record.is_file():
         raise FileNotFoundError(
-            f"the folder of a run holds a {RECORD}, but there is no {record}; give a folder that "
-            "benchmarks.run wrote, such as one below results/."
+            f"the folder of a run holds a {Results.FILE}, but there is no {record}; give a "
+            "folder that benchmarks.run wrote, such as one below results/."
         )
     return read_record(Results, record), record.parent
 

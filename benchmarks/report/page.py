@@ -12,7 +12,7 @@ import jinja2
 
 from benchmarks.comparison.records import Results
 from benchmarks.latency.picture import seconds_against_width
-from benchmarks.latency.records import RECORD, LatencyResults
+from benchmarks.latency.records import LatencyResults
 from benchmarks.metrics.catalogue import CURVES, FIGURES
 from benchmarks.report.canvases import gallery
 from benchmarks.report.columns import (
@@ -178,7 +178,7 @@ def _latency_plot(folder: Path) -> dict[str, Any]:
         OSError: If the folder has no record.
         ValueError: If its record is damaged, or has no finished timing.
     """
-    path = folder / RECORD
+    path = folder / LatencyResults.FILE
     record = read_record(LatencyResults, path)
     if not record.finished:
         raise ValueError(f"{path} has no finished timing yet; wait for it.")

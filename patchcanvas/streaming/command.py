@@ -19,6 +19,7 @@ from patchcanvas.environment import (
     describe_environment,
     resolve_device,
 )
+from patchcanvas.files import unlock
 from patchcanvas.image_file import read_image
 from patchcanvas.sources import MAKING, sha256_of_sources
 from patchcanvas.streaming.folder import ENDS, LOG, PLOT, TILES, StripFolder
@@ -85,7 +86,7 @@ class Run:
         try:
             growth = growth_in(folder, conveyor, denoiser, noise, state, settings)
         except BaseException:
-            folder.unlock()
+            unlock(folder.path)
             raise
         return cls(settings, growth)
 
@@ -103,7 +104,7 @@ class Run:
                 self.growth.save()
                 self._draw(console)
             finally:
-                folder.unlock()
+                unlock(folder.path)
         return 0
 
     def _grow(self, console: Console) -> None:

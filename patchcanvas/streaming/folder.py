@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from jaxtyping import UInt8
 from torch import Tensor
 
+from patchcanvas.files import LOCK, lock, unlock
 from patchcanvas.pictures import read_picture, write_picture
 from patchcanvas.records import read_record, write_record
 from patchcanvas.streaming.records import Record
@@ -15,10 +15,9 @@ from patchcanvas.streaming.state import Standing
 
 __all__ = ["ENDS", "LOG", "PLOT", "TILES", "StripFolder"]
 
-RECORD, STATE, LOG, LOCK = "stream.json", "state.safetensors", "measurements.jsonl", ".lock"
+RECORD, STATE, LOG = "stream.json", "state.safetensors", "measurements.jsonl"
 PLOT, ENDS = "measurements.png", "ends.png"
 TILES = "tiles/{:08d}.png"
-LOCKS: dict[Path, FileLock] = {}  # those that this process holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +44,7 @@ class StripFolder:
         if path.is_dir() and not folder.record_path.is_file():
             folder._refuse_foreign()
         path.mkdir(parents=True, exist_ok=True)
-        folder.lock()
+        lock(path, instead="folder")
         try:
             if folder.record_path.is_file():
                 folder.record().refuse_other(fresh, path)
@@ -53,30 +52,9 @@ class StripFolder:
                 write_record(folder.record_path, fresh)
             folder._tidy()
         except BaseException:
-            folder.unlock()
+            unlock(path)
             raise
         return folder
-
-    def lock(self) -> None:
-        """Keeps other runs out of the folder, until `unlock` or the end of the process.
-
-        Raises:
-            ValueError: If another run is going on there.
-        """
-        lock = FileLock(self.path / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ValueError(
-                f"another command makes the strip in {self.path} grow: wait for it, stop it, or "
-                "give another folder=…"
-            ) from error
-        LOCKS[self.path] = lock
-
-    def unlock(self) -> None:
-        """Lets other runs in."""
-        if self.path in LOCKS:
-            LOCKS.pop(self.path).release()
 
     @property
     def record_path(self) -> Path:
