@@ -15,7 +15,6 @@ from rich.progress import Progress
 from benchmarks.experiment.folder import Experiment, file_name
 from benchmarks.experiment.held_out import hold_out
 from benchmarks.experiment.pictures import write_pictures
-from benchmarks.inpainting.budget import steps_for, with_steps
 from benchmarks.inpainting.completion import Completed, Completer
 from benchmarks.inpainting.figures import mean_figure, psnr, squared_errors
 from benchmarks.inpainting.masks import MaskName, different_masks, known_pixels
@@ -29,6 +28,7 @@ from benchmarks.metrics.resampling import NORMAL_QUANTILE
 from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import Metered
+from patchcanvas.budget import steps_within
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.environment import autocast_dtype, resolve_device
@@ -84,15 +84,15 @@ def within(
     )
     size = (len(known), canvas.channels, canvas.height, canvas.width)
     nothing = torch.zeros(size, dtype=torch.uint8)
-    steps = steps_for(
-        lambda steps: with_steps(strategy, steps),
+    steps = steps_within(
+        strategy.with_steps,
         denoiser,
         canvas,
-        as_known(nothing, known),
-        budget=settings.budget,
+        settings.budget,
+        known=as_known(nothing, known),
         gradient_weight=settings.gradient_weight,
     )
-    return with_steps(strategy, steps)
+    return strategy.with_steps(steps)
 
 
 @dataclasses.dataclass

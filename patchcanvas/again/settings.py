@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from patchcanvas.cli.command_line import normalised, parsed, refuse_unknown_keys
-from patchcanvas.outpainting.settings import named
+from patchcanvas.cli.words import named
 
 __all__ = ["AgainSettings", "read_settings"]
 
