@@ -11,10 +11,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from benchmarks.comparison.records import Results
+from benchmarks.experiment.folder import readable
 from benchmarks.metrics.estimates import Estimate
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import read_picture
-from patchcanvas.records import read_record
 from studies.training import run
 
 __all__ = ["Run", "cells", "finished", "measured", "pictured", "said", "table"]
@@ -65,7 +65,9 @@ def finished(folder: Path, name: str, strategies: Sequence[str], *words: str) ->
     It must have been asked for in the same words, of the same weights.
     """
     for path in sorted(folder.glob(f"*-{name}/results.json"), reverse=True):
-        found = read_record(Results, path)
+        found = readable(Results, path, name)
+        if found is None:
+            continue
         rows = {row.strategy.partition("@")[0] for row in found.rows}
         if rows >= set(strategies) and _asked(found, words):
             return Run(path.parent, found)

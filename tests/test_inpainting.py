@@ -613,7 +613,7 @@ def test_guidance_changes_the_strategy_and_nothing_else():
     [
         (main, "masks=haf", "masks must be among half, box, random_50, random_90, got 'haf'; did"),
         (main, "masks=,", "masks must name at least one of half"),
-        (main, "budget=1", "async_patch: budget must be at least 3 evaluations for each pixel"),
+        (main, "budget=1", "async_patch: budget must be at least 3 "),
         (main, "budget=-1", "budget must be a finite number above 0, got -1.0."),
         (main, "gradient_weight=-1", "gradient_weight must be a finite number of at least 0"),
         (main, "pairs=5", "pairs must be at most num_images=4, got 5."),

@@ -15,7 +15,7 @@ from benchmarks.experiment.record import Record
 from patchcanvas.files import lock, unlock
 from patchcanvas.records import RecordError, read_record, write_record
 
-__all__ = ["Experiment", "file_name", "new_folder"]
+__all__ = ["Experiment", "file_name", "new_folder", "readable"]
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Experiment(Generic[R]):
         """
 
         def unfinished(path: Path) -> R | None:
-            found = _read(path, fresh)
+            found = readable(type(fresh), path, fresh.name)
             if found is None or not found.same_run(fresh):
                 return None
             return None if complete(found) and path.with_name(last).is_file() else found
@@ -151,17 +151,18 @@ def new_folder(root: Path, name: str) -> Path:
             return path
 
 
-def _read(path: Path, fresh: R) -> R | None:
-    """Returns a record; None for one that cannot be read, with a warning if it may be this run's.
+def readable(kind: type[R], path: Path, name: str) -> R | None:
+    """Returns a record that was left behind; None for one that cannot be read.
 
-    One of another program or version cannot.
+    A warning says so if it may be that of a run of this name; one of another program or version is
+    not.
     """
     try:
-        return read_record(type(fresh), path)
+        return read_record(kind, path)
     except OSError as error:
         warnings.warn(f"{path} cannot be read ({error}) and is passed over.", stacklevel=3)
     except RecordError as error:
-        if error.broken and fresh.name in path.parent.name:
+        if error.broken and name in path.parent.name:
             warnings.warn(
                 f"{path} is damaged: if it is the record of this run, what it made is there, but a "
                 "new folder is begun.",
