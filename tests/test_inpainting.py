@@ -23,6 +23,7 @@ from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.accounting import Metered
 from patchcanvas.budget import Spent, spent_on, steps_within
+from patchcanvas.files import lock, unlock
 from patchcanvas.making import as_known
 from patchcanvas.pictures import read_picture
 from patchcanvas.records import read_record, write_record
@@ -537,6 +538,9 @@ def test_one_failure_costs_the_others_nothing_and_is_tried_again(arguments, tmp_
     assert f"Failed: half {MOODY}: RuntimeError: no mood" in document(results)
     assert "no mood" in (folder / f"half-{MOODY}.error.txt").read_text()
     behaviour["raise"] = None
+    lock(folder)  # as the same command would, were it still going on
+    assert inpainting(arguments, "masks=half") == 2
+    unlock(folder)
     assert inpainting(arguments, "masks=half") == 0
     assert folders(tmp_path) == [folder]
     assert results_in(folder).failures == {}

@@ -31,6 +31,7 @@ from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.accounting import Metered
+from patchcanvas.files import lock, unlock
 from patchcanvas.records import read_record
 from patchcanvas.timing import Bench
 from sampling.solvers import Euler, Heun
@@ -484,6 +485,9 @@ def test_an_interrupted_run_goes_on_where_it_was(arguments, tmp_path, capsys):
     kept = calm.seconds
 
     behaviour.update({"raise": None, "runs": []})
+    lock(folder)  # as the same command would, were it still going on
+    assert main(command) == 2
+    unlock(folder)
     assert main(command) == 0
     assert folders(tmp_path) == [folder]
     found = results_in(folder)

@@ -20,6 +20,7 @@ from benchmarks.oracle.picture import colours
 from benchmarks.oracle.plan import planned, read_command
 from benchmarks.oracle.records import CaseRecord, Evaluations, OracleResults, OracleRow, Sampling
 from benchmarks.oracle.table import case_table, columns, document, notes, ordered
+from patchcanvas.files import lock, unlock
 from patchcanvas.records import read_record
 from strategies.catalogue import names
 from strategies.naive import Naive
@@ -470,6 +471,9 @@ def test_an_interrupted_run_goes_on_where_it_was(arguments, tmp_path, monkeypatc
     assert [len(case.rows) for case in before.cases] == [2, 1]
 
     behaviour["raise"] = None
+    lock(folder)  # as the same command would, were it still going on
+    assert main(command) == 2
+    unlock(folder)
     measured, measure = [], Trial.measured
     monkeypatch.setattr(
         Trial,

@@ -15,6 +15,7 @@ from torch import nn
 
 from denoisers.pretrained.model import PretrainedModel
 from denoisers.pretrained.stand_ins import sd_pipeline
+from patchcanvas.files import lock, unlock
 from patchcanvas.records import read_record
 from strategies.diffcollage import DiffCollage
 from studies.peers.__main__ import main
@@ -416,6 +417,9 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_table(tmp_path, monkeypatc
     assert main(words) == 130
     (folder,) = tmp_path.glob("*-peers")
     assert read_record(PeerResults, folder / "peers.json").rounds == 1
+    lock(folder)  # as the same command would, were it still going on
+    assert main(words) == 2
+    unlock(folder)
     assert main(words) == 0
     (folder,) = tmp_path.glob("*-peers")
     results = read_record(PeerResults, folder / "peers.json")

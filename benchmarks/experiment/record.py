@@ -85,8 +85,8 @@ class Record:
     @property
     def _agreed(self) -> dict[str, Any]:
         """What must be equal, as a file holds it."""
-        written = json.loads(json.dumps(dataclasses.asdict(self), default=str))
-        return {name: self._counting(written[name]) for name in self.AGREE}
+        agreed = {name: self._counting(getattr(self, name)) for name in self.AGREE}
+        return json.loads(json.dumps(agreed, default=str))
 
     def _counting(self, content: Any) -> Any:
         if not isinstance(content, dict):
