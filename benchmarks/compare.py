@@ -15,7 +15,7 @@ from benchmarks.comparison.fingerprint import MUST_AGREE, other_definition
 from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.catalogue import FIGURES
 from benchmarks.metrics.estimates import Estimate
-from patchcanvas.records import changes
+from patchcanvas.records import changes, read_record
 
 __all__ = ["main", "told_apart"]
 
@@ -55,7 +55,7 @@ def read(path: Path) -> Results:
         OSError: If there is none.
         ValueError: If it is damaged.
     """
-    return Results.read(path / "results.json" if path.is_dir() else path)
+    return read_record(Results, path / Results.FILE if path.is_dir() else path)
 
 
 def pairs_of(first: Results, second: Results) -> list[tuple[Row, Row]]:

@@ -1,25 +1,37 @@
-"""Equal cost: the most steps with which a strategy stays within so many evaluated pixels.
+"""What a canvas costs, counted where it costs nothing; and equal cost: how many steps it buys.
 
 Nothing is derived: strategies are run dry, on a denoiser that costs nothing, and counted.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
 
 from denoisers.conditions import Taken
 from denoisers.contract import Image, PatchDenoiser, Sigma, Variance
 from patchcanvas.accounting import Metered
 from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.model import Model
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
-from strategies.canvas import Canvas
+from strategies.canvas import Canvas, Known
+from strategies.latent import on_latents
 
-__all__ = ["FreeDenoiser", "dry_run", "steps_within"]
+__all__ = ["FreeCodec", "FreeDenoiser", "Spent", "dry_run", "network_calls", "spent_on"]
+__all__ += ["steps_within"]
 
 FEWEST = 2  # steps; a ladder has no fewer
 TRIED = 256  # steps up to which a strategy may refuse to be built: it jumps further, say
+
+Latents = Float[Tensor, "batch latent_channels rows columns"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,19 +79,120 @@ class FreeDenoiser:
         return self(x_t, sigma), variance.expand(len(x_t), 1, *x_t.shape[-2:])
 
 
+@dataclasses.dataclass(frozen=True)
+class FreeCodec:
+    """Means of cells, and back; it has the sizes of an autoencoder.
+
+    Args:
+        scale: Pixels of the image along a side of a pixel of the latents.
+        channels: Channels of the images.
+        latent_channels: Channels of the latents.
+    """
+
+    scale: int
+    channels: int
+    latent_channels: int
+
+    def encode(self, images: Image) -> Latents:
+        """Returns the mean of each cell, in every channel."""
+        means = F.avg_pool2d(images, self.scale).mean(1, keepdim=True)
+        return means.expand(-1, self.latent_channels, -1, -1)
+
+    def decode(self, latents: Latents) -> Image:
+        """Returns cells of one colour."""
+        grey = F.interpolate(latents.mean(1, keepdim=True), scale_factor=self.scale)
+        return grey.expand(-1, self.channels, -1, -1)
+
+
+class NoNoise(CanvasNoise):
+    """Noise that costs nothing to draw: it is 0."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(0, range(count))
+
+    @override
+    def draw(self, purpose: str, step: int, shape: tuple[int, int, int]) -> Image:
+        return torch.zeros(len(self), *shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spent:
+    """What one canvas asks of the network.
+
+    Args:
+        evaluations: Pixels evaluated for each pixel of the canvas.
+        gradients: Pixels of its gradient passes for each pixel of the canvas.
+    """
+
+    evaluations: float
+    gradients: float
+
+    @classmethod
+    def of(cls, metered: Metered, canvas: Canvas, *, canvases: int = 1) -> "Spent":
+        """Returns what was counted, for each of so many canvases."""
+        pixels = canvas.height * canvas.width * canvases
+        return cls(metered.pixels / pixels, metered.gradient_pixels / pixels)
+
+    def total(self, gradient_weight: float) -> float:
+        """Returns both in evaluations."""
+        return self.evaluations + gradient_weight * self.gradients
+
+
 def dry_run(
-    strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas, telling: Telling = UNTOLD
+    strategy: Strategy,
+    denoiser: PatchDenoiser,
+    canvas: Canvas,
+    telling: Telling = UNTOLD,
+    known: Known | None = None,
 ) -> Metered:
     """Returns the meter after one canvas, without asking `denoiser` for anything.
 
-    Guidance and plans count, what a backbone does to encode an image does not.
+    Guidance and plans count, what a backbone does to encode an image does not. Of several canvases
+    that are given different pixels, all count.
 
     Raises:
         ValueError: If the strategy cannot make such a canvas with such a denoiser.
     """
     metered = Metered(FreeDenoiser.like(denoiser))
-    telling.free.generate(strategy, metered, canvas, CanvasNoise(0, [0]))
+    noise = NoNoise(1 if known is None else len(known.mask))
+    telling.free.generate(strategy, metered, canvas, noise, known=known)
     return metered
+
+
+def spent_on(
+    strategy: Strategy,
+    denoiser: PatchDenoiser,
+    canvas: Canvas,
+    telling: Telling = UNTOLD,
+    known: Known | None = None,
+) -> Spent:
+    """Returns what one canvas asks of `denoiser`, which is not called.
+
+    Of several that are given different pixels, the mean.
+
+    Raises:
+        ValueError: If the strategy cannot make such a canvas with such a denoiser.
+    """
+    canvases = 1 if known is None else len(known.mask)
+    return Spent.of(dry_run(strategy, denoiser, canvas, telling, known), canvas, canvases=canvases)
+
+
+def network_calls(
+    strategy: Strategy, model: Model, canvas: Canvas, telling: Telling, known: Known | None = None
+) -> int:
+    """Returns how often the network is called for one picture, without calling it.
+
+    Args:
+        strategy: Makes it, fitted to the model.
+        model: The denoiser and what belongs to it.
+        canvas: Its size, in pixels.
+        telling: What is told.
+        known: What is given of it.
+    """
+    if model.scale > 1:
+        sizes = model.scale, model.channels, model.denoiser.channels
+        strategy = on_latents(strategy.core, FreeCodec(*sizes))
+    return dry_run(strategy, model.denoiser, canvas, telling, known).calls
 
 
 def steps_within(
@@ -88,11 +201,14 @@ def steps_within(
     canvas: Canvas,
     budget: float,
     telling: Telling = UNTOLD,
+    *,
+    known: Known | None = None,
+    gradient_weight: float = 0.0,
 ) -> int:
     """Returns the most solver steps with which a strategy stays within a budget.
 
-    Gradient passes are not part of it: the budget is one of evaluations, forward. More steps must
-    not cost less, or bisection finds a number that fits but need not be the largest.
+    More steps must not cost less, or bisection finds a number that fits but need not be the
+    largest.
 
     Args:
         make: Builds the strategy with as many steps.
@@ -100,6 +216,10 @@ def steps_within(
         canvas: What it will make.
         budget: Most pixels that may be evaluated for each pixel of the canvas.
         telling: What it is told.
+        known: What is given of the canvas; where several canvases are given different pixels, their
+            mean cost counts.
+        gradient_weight: Evaluations that a gradient pass counts for; with 0 the budget is one of
+            evaluations alone.
 
     Raises:
         ValueError: If the budget is not a finite number, or even the fewest steps exceed it; and if
@@ -108,9 +228,9 @@ def steps_within(
     if not math.isfinite(budget):
         raise ValueError(f"budget must be a finite number of pixels for each pixel, got {budget}.")
 
+    @functools.cache
     def cost(steps: int) -> float:
-        pixels = dry_run(make(steps), denoiser, canvas, telling).pixels
-        return pixels / (canvas.height * canvas.width)
+        return spent_on(make(steps), denoiser, canvas, telling, known).total(gradient_weight)
 
     fewest = _fewest(make)
     least, more = cost(fewest), cost(2 * fewest)

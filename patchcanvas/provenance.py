@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -12,7 +12,7 @@ from datamodules.image_file import opened
 from denoisers.checkpoint import sha256_of
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.environment import describe_environment
-from patchcanvas.records import changes, plain
+from patchcanvas.records import changes, from_json, plain
 from patchcanvas.sources import MAKING, sha256_of_sources
 from patchcanvas.window_batch import WindowBatch
 from strategies.base import Strategy
@@ -30,7 +30,6 @@ __all__ = [
 
 # The keyword of the PNG's text.
 CHUNK = "patchcanvas"
-FORMAT = 1
 SEEDS = "seed images"  # what goes in, beside an image and its mask
 # Of the environment, what a last bit may depend on; no times, so that equal commands make equal
 # files.
@@ -55,8 +54,10 @@ class Origin:
         denoiser: The denoiser, with the hash of its weights.
         inputs: SHA-256 of what else went in, by name: image and mask, `SEEDS`, masks of regions.
         environment: Device, versions, commit, and a hash of the code.
+        format: Of this record; another one has other fields.
     """
 
+    format: Literal[1] = 1
     program: str
     command: list[str]
     row: str
@@ -73,25 +74,7 @@ class Origin:
     @property
     def text(self) -> str:
         """The record as it stands in a PNG: JSON, in ASCII."""
-        content = {"format": FORMAT} | dataclasses.asdict(self)
-        return json.dumps(content, allow_nan=False, default=str)
-
-    @classmethod
-    def of_text(cls, text: str) -> "Origin":
-        """Rebuilds a record from its text.
-
-        Raises:
-            ValueError: If it is damaged, or another version of this code wrote it.
-        """
-        try:
-            content = json.loads(text)
-            if (found := content.pop("format")) != FORMAT:
-                raise ValueError(f"format {found}, here {FORMAT}")
-            return cls(**content)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"the record is damaged or by another version ({type(error).__name__}: {error})"
-            ) from error
+        return json.dumps(dataclasses.asdict(self), allow_nan=False, default=str)
 
     @classmethod
     def read(cls, path: Path) -> "Origin":
@@ -108,9 +91,9 @@ class Origin:
                 "none: it was not made here, or what it was copied by has left the record out."
             )
         try:
-            return cls.of_text(text)
+            return from_json(cls, text, "its record", mend="take the version that made it")
         except ValueError as error:
-            raise ValueError(f"{path} cannot be made again: {error}.") from error
+            raise ValueError(f"{path} cannot be made again: {error}") from error
 
     def plainly(self) -> dict[str, Any]:
         """Returns all of it as it comes back from a file."""

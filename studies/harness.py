@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from benchmarks.comparison.records import Results
-from benchmarks.experiment.folder import HOW
+from benchmarks.experiment.folder import readable
 from benchmarks.metrics.estimates import Estimate
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import read_picture
@@ -65,7 +65,9 @@ def finished(folder: Path, name: str, strategies: Sequence[str], *words: str) ->
     It must have been asked for in the same words, of the same weights.
     """
     for path in sorted(folder.glob(f"*-{name}/results.json"), reverse=True):
-        found = Results.read(path)
+        found = readable(Results, path, name)
+        if found is None:
+            continue
         rows = {row.strategy.partition("@")[0] for row in found.rows}
         if rows >= set(strategies) and _asked(found, words):
             return Run(path.parent, found)
@@ -77,7 +79,7 @@ def _asked(found: Results, words: Sequence[str]) -> bool:
 
     A denoiser is known by its weights, wherever they lie.
     """
-    ignored = {*HOW["settings"], "denoiser"}
+    ignored = {*Results.IGNORED, "denoiser"}
     said = {word for word in words if word.partition("=")[0] not in ignored}
     weights = [word.removeprefix("denoiser=") for word in words if word.startswith("denoiser=")]
     same = all(

@@ -20,8 +20,9 @@ from rich.console import Console
 
 from benchmarks.comparison.records import Results, Row
 from benchmarks.comparison.samples import SampleFiles
-from benchmarks.experiment.folder import new_path
+from benchmarks.experiment.folder import new_folder
 from benchmarks.metrics.catalogue import FIGURES
+from patchcanvas.records import read_record
 
 __all__ = ["Variant", "main"]
 
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else arguments
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    folder = new_path(Path("results"), "repeatability")
+    folder = new_folder(Path("results"), "repeatability")
     chance = random.Random(0)
     outcomes: list[Outcome] = []
     total = 0
@@ -133,7 +134,7 @@ def _run(
     if process.wait():
         raise RuntimeError(f"{variant.name} failed: {log.read_text()[-2000:]}")
     (path,) = own.glob("*/results.json")
-    results = Results.read(path)
+    results = read_record(Results, path)
     rows = ["patches", *(row.strategy for row in results.rows)]
     hashes = {name: _hash(path.parent / "samples" / name, results.num_samples) for name in rows}
     return Outcome(variant, results, hashes, killed_at)

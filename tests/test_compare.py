@@ -6,6 +6,7 @@ from benchmarks.compare import main, told_apart
 from benchmarks.comparison.fingerprint import MUST_AGREE
 from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.estimates import Estimate
+from patchcanvas.records import write_record
 
 FINGERPRINT = {name: f"some {name}" for name in MUST_AGREE} | {"seed": 0, "device": "an abacus"}
 FIGURES = {"fid_plus": Estimate(3.5, 3.0, 4.0), "seam_ratio": Estimate(1.5, 1.4, 1.6)}
@@ -41,7 +42,7 @@ def compared(tmp_path, capsys, monkeypatch):
         for number, results in enumerate((first, second)):
             folder = tmp_path / str(number)
             folder.mkdir()
-            results.write(folder / "results.json")
+            write_record(folder / "results.json", results)
         # One by its folder and one by its file: both are understood.
         outcome = main([str(tmp_path / "0"), str(tmp_path / "1" / "results.json")])
         return outcome, capsys.readouterr().out
@@ -144,7 +145,7 @@ def test_a_damaged_file_is_said_in_one_sentence(tmp_path, capsys, content):
     path.write_text(content)
     assert main([str(path), str(path)]) == 2
     said = capsys.readouterr().err
-    assert "must hold the results of a run" in said
+    assert "results.json must be a record" in said
     assert len(said.strip().splitlines()) == 1
 
 

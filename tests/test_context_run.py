@@ -25,6 +25,7 @@ from patchcanvas.context.choice import telling_of
 from patchcanvas.context.conditioner import UNTOLD
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.model import Model
+from patchcanvas.records import read_record
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
@@ -488,7 +489,7 @@ def arguments(weights, tmp_path):
 
 def results(tmp_path) -> Results:
     (path,) = (tmp_path / "results").glob("*/results.json")
-    return Results.read(path)
+    return read_record(Results, path)
 
 
 MODES = {

@@ -102,7 +102,7 @@ def test_the_table_has_a_line_for_every_way():
 
 def test_a_run_that_is_there_is_not_made_again(tmp_path, monkeypatch):
     found = results(row("naive@64"), row("direct@64"))
-    monkeypatch.setattr(harness.Results, "read", lambda path: found)
+    monkeypatch.setattr(harness, "readable", lambda kind, path, name: found)
     monkeypatch.setattr(harness, "run", lambda *words: pytest.fail("it was made again"))
     (tmp_path / "20260101-000000-name").mkdir()
     (tmp_path / "20260101-000000-name" / "results.json").touch()

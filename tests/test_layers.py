@@ -1,5 +1,6 @@
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,26 @@ EXCEPTIONS = {
     "lightning_modules/previews.py": {"strategies"},  # strips of the training in progress
     "lightning_modules/command_line.py": {"datamodules"},  # the command line joins model and data
 }
+
+# Commands that measure: none imports another.
+PROGRAMS = ("comparison", "inpainting", "latency", "oracle")
+# Still to be cut: colours of its own.
+SIBLINGS = {("latency", "benchmarks.oracle.picture")}
+# What the pages of a comparison may read.
+REPORTED = {
+    "benchmarks.comparison.fingerprint",
+    "benchmarks.comparison.records",
+    "benchmarks.latency.picture",
+    "benchmarks.latency.records",
+}
+
+# Files and folders of `patchcanvas`: each imports what stands before it alone. `again` names the
+# programs whose pictures it makes again, and imports none.
+ORDER = (
+    *("files", "records", "sources", "accounting", "watched", "image_file", "mask_file"),
+    *("environment", "window_batch", "runtime", "model", "context", "timing", "budget", "making"),
+    *("provenance", "pictures", "output", "cli", "again", "outpainting", "streaming", "__main__"),
+)
 
 # The mathematics is usable without Lightning.
 WITHOUT_LIGHTNING = {"backbones", "denoisers", "sampling", "strategies"}
@@ -106,3 +127,60 @@ def test_every_python_file_of_the_house_is_in_a_known_layer():
 def test_no_file_is_named_for_everything_and_nothing(folder: str):
     names = {path.stem for path in files(folder)}
     assert not names & {"util", "utils", "helpers", "misc", "common"}
+
+
+def units(package: str) -> dict[str, set[str]]:
+    """What the files and folders of a package import of one another, by their names."""
+    found: dict[str, set[str]] = {}
+    for path in files(package):
+        unit = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        names = [name.split(".") for name in imported(path)]
+        others = {name[1] for name in names if name[0] == package and len(name) > 1}
+        found.setdefault(unit, set()).update(others - {unit})
+    return found
+
+
+def layers(package: str) -> int:
+    """How many units the longest chain of imports has.
+
+    Raises:
+        CycleError: If there is a circle.
+    """
+    graph, depths = units(package), {}
+    for unit in TopologicalSorter(graph).static_order():
+        depths[unit] = 1 + max((depths[other] for other in graph[unit]), default=0)
+    return max(depths.values())
+
+
+@pytest.mark.parametrize(("package", "most"), [("benchmarks", 6), ("studies", 6)])
+def test_layers_inside_a_package_are_few_and_no_circle(package: str, most: int):
+    assert 1 < layers(package) <= most
+
+
+def test_programs_that_measure_do_not_import_one_another():
+    found = {
+        (program, name)
+        for program in PROGRAMS
+        for path in files(f"benchmarks/{program}")
+        for name in imported(path)
+        for other in {*PROGRAMS, "report", "compare", "run"} - {program}
+        if f"{name}.".startswith(f"benchmarks.{other}.")
+    }
+    assert found == SIBLINGS
+
+
+def test_pages_read_what_programs_leave_behind():
+    read = {name for path in files("benchmarks/report") for name in imported(path)}
+    of_programs = {name for name in read if name.split(".")[1:2] and name.split(".")[1] in PROGRAMS}
+    assert of_programs == REPORTED
+
+
+def test_inside_patchcanvas_imports_run_one_way():
+    found = units("patchcanvas")
+    assert set(found) - {"__init__"} == set(ORDER), "a new file needs its place in the order"
+    for unit, others in found.items():
+        allowed = ORDER if unit == "__init__" else ORDER[: ORDER.index(unit)]
+        assert others <= set(allowed), f"{unit} imports {others - set(allowed)}"
+    for command in ("outpainting", "streaming"):
+        others = set().union(*(found[other] for other in found if other != "__main__"))
+        assert command not in others

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.inpainting.budget import spent_on
 from denoisers.contract import Image
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.accounting import Metered
+from patchcanvas.budget import spent_on
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies import parallel
@@ -202,7 +202,7 @@ def test_the_cost_that_is_planned_is_what_is_evaluated(strategy, canvas, holes):
     built, known = strategy(solver=SOLVER), given(canvas, *holes)
     metered = Metered(Neighbours())
     built.generate(metered, canvas, CanvasNoise(0, range(len(known.mask))), known=known)
-    planned = spent_on(built, Neighbours(), canvas, known)
+    planned = spent_on(built, Neighbours(), canvas, known=known)
     pixels = canvas.height * canvas.width * len(known.mask)
     assert planned.evaluations == metered.pixels / pixels
 

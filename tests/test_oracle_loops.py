@@ -19,6 +19,7 @@ from benchmarks.oracle.measure import Trial
 from benchmarks.oracle.plan import planned, read_command
 from benchmarks.oracle.probe import BulkNoise
 from benchmarks.oracle.records import OracleResults
+from patchcanvas.records import read_record
 from sampling.sigmas import karras_sigmas
 from strategies.canvas import Borders, Canvas
 from strategies.catalogue import names
@@ -161,7 +162,7 @@ def test_a_run_writes_loops_and_reads_them_again(tmp_path, capsys):
     arguments = [*LOOP, "strategy=naive,diffcollage", f"results={tmp_path}"]
     assert main(arguments) == 0
     (path,) = tmp_path.glob("*/oracle.json")
-    results = OracleResults.read(path)
+    results = read_record(OracleResults, path)
     (case,) = results.cases
     assert (case.name, case.wraps) == ("loop, exponential, length 3", (False, True))
     assert [row.end_variance for row in case.rows] == [None, None]

@@ -15,10 +15,11 @@ from torch import nn
 
 from denoisers.pretrained.model import PretrainedModel
 from denoisers.pretrained.stand_ins import sd_pipeline
+from patchcanvas.files import lock, unlock
+from patchcanvas.records import read_record
 from strategies.diffcollage import DiffCollage
 from studies.peers.__main__ import main
 from studies.peers.defects import Case, cases, found, roll_error
-from studies.peers.folder import folder_for
 from studies.peers.jobs import STRIDE, Job, Made, PeerError, Timing
 from studies.peers.ours import Forwards, Ours
 from studies.peers.plan import loaded, same_views
@@ -354,14 +355,6 @@ def results() -> PeerResults:
     )
 
 
-def test_results_come_back_as_they_were_written(results, tmp_path):
-    results.write(tmp_path / "results.json")
-    assert PeerResults.read(tmp_path / "results.json") == results
-    (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(ValueError, match="must hold a run of"):
-        PeerResults.read(tmp_path / "results.json")
-
-
 def test_counts_are_those_of_the_batches():
     made = row(PANORAMA, batch=1)
     assert (made.calls, made.evaluations, made.copies) == (2, 4, 3)
@@ -396,18 +389,6 @@ def test_the_document_says_what_must_be_known(results):
     assert markdown([]) == ""
 
 
-def test_an_unfinished_run_is_gone_on_with(results, tmp_path):
-    folder, found_again = folder_for(results, tmp_path)
-    assert found_again is results
-    later = dataclasses.replace(results, created="later")
-    again, found_again = folder_for(later, tmp_path)
-    assert (again, found_again) == (folder, results)
-    other, _ = folder_for(dataclasses.replace(later, settings={"seed": 1}), tmp_path)
-    assert other != folder
-    (folder / TABLE).write_text("finished")
-    assert folder_for(later, tmp_path)[0] not in (folder, other)
-
-
 # The command
 
 
@@ -435,10 +416,13 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_table(tmp_path, monkeypatc
     ]
     assert main(words) == 130
     (folder,) = tmp_path.glob("*-peers")
-    assert PeerResults.read(folder / "results.json").rounds == 1
+    assert read_record(PeerResults, folder / "peers.json").rounds == 1
+    lock(folder)  # as the same command would, were it still going on
+    assert main(words) == 2
+    unlock(folder)
     assert main(words) == 0
     (folder,) = tmp_path.glob("*-peers")
-    results = PeerResults.read(folder / "results.json")
+    results = read_record(PeerResults, folder / "peers.json")
     assert results.rounds == 2
     assert results.default().seconds == [3, 3]
     assert "## Latents" in capsys.readouterr().out
@@ -450,7 +434,7 @@ def test_the_command_measures_both_sides(tmp_path):
     words = ["width=576", "num_steps=2", "repeats=1", f"results={tmp_path}"]
     assert main(words) == 0
     (folder,) = tmp_path.iterdir()
-    results = PeerResults.read(folder / "results.json")
+    results = read_record(PeerResults, folder / "peers.json")
     for each in results.rows:
         assert each.difference is None or each.difference < 1e-4
     assert results.row(MULTIDIFFUSION, None).evaluations == results.default().evaluations

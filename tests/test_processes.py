@@ -20,6 +20,7 @@ from benchmarks.experiment.processes import launched
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
+from patchcanvas.records import read_record
 from strategies.naive import Naive
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +103,7 @@ class Runner:
 
     def results(self) -> Results:
         (path,) = self.folder.glob("results/*/results.json")
-        return Results.read(path)
+        return read_record(Results, path)
 
     def files(self) -> dict[str, int]:
         """The finished files of samples, and when they were written."""

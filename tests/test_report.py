@@ -26,6 +26,7 @@ from benchmarks.report.plots import (
 )
 from benchmarks.report.table import markdown
 from benchmarks.report.words import paragraphs
+from patchcanvas.records import write_record
 from tests.example_results import (
     FAILURE,
     HEIGHT,
@@ -50,7 +51,7 @@ def results() -> Results:
 def folder(results, tmp_path):
     """The folder of a run: two canvases of every row but the costless one, whose files are gone."""
     with_canvases(results, tmp_path)
-    results.write(tmp_path / "results.json")
+    write_record(tmp_path / "results.json", results)
     return tmp_path
 
 
@@ -347,7 +348,7 @@ def latency_results() -> LatencyResults:
 
 def test_latency_of_the_same_folder_is_shown(results, folder):
     assert "Seconds against width" not in write_report(results, folder).read_text()
-    latency_results().write(folder / "latency" / "latency.json")
+    write_record(folder / "latency" / "latency.json", latency_results())
     page = write_report(results, folder).read_text()
     assert "Seconds against width" in page
     assert "Made by <code>python -m benchmarks.latency strategy=naive,direct</code>" in page
@@ -355,11 +356,11 @@ def test_latency_of_the_same_folder_is_shown(results, folder):
 
 def test_a_latency_run_without_timings_is_not_drawn(results, folder):
     fresh = dataclasses.replace(latency_results(), points=[], floor=None)
-    fresh.write(folder / "latency" / "latency.json")
+    write_record(folder / "latency" / "latency.json", fresh)
     page = write_report(results, folder).read_text()
     assert "has no finished timing yet" in page
     (folder / "latency" / "latency.json").write_text("{}")
-    assert "latency.json must hold" in write_report(results, folder).read_text()
+    assert "latency.json must be a record" in write_report(results, folder).read_text()
 
 
 def test_command_writes_the_page_again(results, folder, capsys):
@@ -372,7 +373,7 @@ def test_command_writes_the_page_again(results, folder, capsys):
 
 def test_command_takes_keys_either_way(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    latency_results().write(elsewhere / "latency.json")
+    write_record(elsewhere / "latency.json", latency_results())
     for sign, name in (("", "one.html"), ("--", "two.html")):
         words = [f"{sign}latency={elsewhere}", f"{sign}output={folder / name}"]
         assert main([str(folder), *words]) == 0
@@ -432,7 +433,7 @@ def test_command_refuses_a_record_that_is_none(folder, capsys, how):
 def test_command_says_when_there_is_no_record(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     assert f"there is no {tmp_path / 'results.json'}; give a folder" in capsys.readouterr().err
-    usual().write(tmp_path / "results.json")
+    write_record(tmp_path / "results.json", usual())
     assert main([str(tmp_path), f"latency={tmp_path}"]) == 2
     assert "latency.json" in capsys.readouterr().err
 

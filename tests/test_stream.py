@@ -21,7 +21,9 @@ from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.cli.settings import DEFAULT_SOLVER
+from patchcanvas.files import lock, unlock
 from patchcanvas.pictures import read_picture, write_picture
+from patchcanvas.records import read_record
 from patchcanvas.streaming.command import conveyor_of, known_strip, main
 from patchcanvas.streaming.folder import StripFolder
 from patchcanvas.streaming.picture import draw, summary, time_and_memory
@@ -98,7 +100,7 @@ def test_what_is_on_disk_is_what_the_conveyor_makes(weights, tmp_path, expected)
     assert [tile.name for tile in tiles] == [f"{number:08d}.png" for number in range(3)]
     assert [read_picture(tile).shape[-1] for tile in tiles] == [24, 24, 12]
     assert torch.equal(strip_in(tmp_path / "strip"), expected)
-    record = Record.read(tmp_path / "strip" / "stream.json")
+    record = read_record(Record, tmp_path / "strip" / "stream.json")
     assert (record.columns, record.tile) == (COLUMNS, TILE)
     assert record.tiles.format(3) == "tiles/00000003.png"
     assert record.window == {
@@ -151,8 +153,8 @@ def test_a_killed_process_goes_on_with_the_same_pixels(weights, tmp_path, expect
         pytest.param("patchcanvas.streaming.folder.write_picture", 2, marks=pytest.mark.slow),
         ("patchcanvas.streaming.folder.write_picture", 3),  # the columns at the end
         ("patchcanvas.streaming.state.save_file", 7),
-        ("patchcanvas.streaming.records.write_json", 1),  # the record, before anything is made
-        pytest.param("patchcanvas.streaming.records.write_json", 7, marks=pytest.mark.slow),
+        ("patchcanvas.streaming.folder.write_record", 1),  # the record, before anything is made
+        pytest.param("patchcanvas.streaming.folder.write_record", 7, marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_strip_goes_on_with_the_same_pixels(
@@ -244,7 +246,6 @@ def made(weights, tmp_path_factory) -> Path:
     """A folder with a strip, to be copied."""
     folder = tmp_path_factory.mktemp("made") / "strip"
     assert main(command(weights, folder, "columns=30")) == 0
-    StripFolder(folder).unlock()
     return folder
 
 
@@ -271,7 +272,7 @@ def flip(path: Path) -> None:
         ("state.safetensors", cut, "must hold the state of a strip, but it is damaged"),
         ("state.safetensors", flip, "its pixels are not those that were written"),
         ("state.safetensors", Path.unlink, "state.safetensors is missing, without which"),
-        ("stream.json", cut, "must be the record of a strip by this version, but it is damaged"),
+        ("stream.json", cut, "stream.json must be a record"),
         ("stream.json", Path.unlink, "holds no strip (there is 'measurements.jsonl', but no"),
         ("measurements.jsonl", cut, "it was cut off"),
     ],
@@ -332,10 +333,10 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(weights, tmp_path,
 
 def test_two_commands_do_not_share_a_folder(weights, made, tmp_path, capsys):
     folder = StripFolder(shutil.copytree(made, tmp_path / "strip"))
-    folder.lock()
+    lock(folder.path, instead="folder")
     said = refused(command(weights, folder.path, "columns=40"), capsys)
-    assert "another command makes the strip" in said
-    folder.unlock()
+    assert "another folder=…" in said
+    unlock(folder.path)
     assert main(command(weights, folder.path, "columns=40")) == 0
 
 

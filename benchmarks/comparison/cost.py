@@ -3,10 +3,10 @@
 import torch
 
 from benchmarks.comparison.records import Cost
-from benchmarks.latency.measure import Bench
-from benchmarks.metrics.estimates import Quartiles, Spread
+from benchmarks.metrics.estimates import Spread
 from patchcanvas.accounting import Metered
 from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.timing import Bench
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 
@@ -34,7 +34,6 @@ def measured_cost(
     bench = Bench(denoiser, device, seed, telling=telling)
     timings = [bench.run(strategy, canvas) for _ in range(1 + repeats)][1:]
     seconds = [timing.seconds for timing in timings]
-    quartiles = Quartiles.of(seconds)
     small = strategy.denoised(canvas)
     return Cost(
         network_calls=denoiser.calls,
@@ -42,7 +41,7 @@ def measured_cost(
         # In the denoiser's own pixels, on both sides.
         pixels_per_pixel=denoiser.pixels / (small.height * small.width),
         gradient_passes=denoiser.gradient_passes,
-        latency=Spread(quartiles.median, quartiles.lower, quartiles.upper, repeats),
+        latency=Spread.of(seconds),
         seconds_per_canvas=sum(seconds) / repeats,
         network_share=sum(timing.network_seconds for timing in timings) / sum(seconds),
         peak_memory_mib=max(timing.peak_memory_mib for timing in timings),

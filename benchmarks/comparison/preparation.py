@@ -3,8 +3,6 @@
 import dataclasses
 import itertools
 import re
-import shlex
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -14,10 +12,9 @@ from benchmarks.comparison.loggers import Loggers, build_loggers, refuse_missing
 from benchmarks.comparison.plan import Plan
 from benchmarks.comparison.records import Results
 from benchmarks.comparison.settings import Settings
-from benchmarks.experiment.folder import RunFolder
+from benchmarks.experiment.folder import Experiment
 from benchmarks.experiment.held_out import hold_out
 from benchmarks.experiment.processes import Processes, launched
-from benchmarks.latency.records import RECORD as LATENCY_RECORD
 from benchmarks.metrics.clip import ClipImages
 from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.ruler import drift_distance
@@ -26,13 +23,9 @@ from patchcanvas.accounting import Metered
 from patchcanvas.budget import steps_within
 from patchcanvas.context.choice import telling_of
 from patchcanvas.context.conditioner import UNTOLD, Telling
-from patchcanvas.environment import (
-    describe_environment,
-    resolve_device,
-)
+from patchcanvas.environment import resolve_device
 from patchcanvas.making import refuse_misfits, tuned
 from patchcanvas.model import Model, is_pretrained, load_model
-from patchcanvas.sources import sha256_of_sources
 from strategies.async_patch import NeedsNoiseMapsError
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -59,8 +52,7 @@ class Prepared:
         telling: What it is told.
         features: The network behind FID+.
         clip: Embeds squares for their consistency, if that is asked for.
-        folder: Where everything goes.
-        results: What is known so far.
+        experiment: Where everything goes, and what is known so far.
         loggers: Who else is told.
     """
 
@@ -75,9 +67,13 @@ class Prepared:
     telling: Telling
     features: FeatureNetwork
     clip: ClipImages | None
-    folder: RunFolder
-    results: Results
+    experiment: Experiment[Results]
     loggers: Loggers
+
+    @property
+    def results(self) -> Results:
+        """What is known so far."""
+        return self.experiment.record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,11 +160,6 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     if settings.real is not None:
         side = min(canvas.height, canvas.width)
         settings.real.crop("test", 0, side, side)
-    if settings.latency is not None and not (settings.latency / LATENCY_RECORD).is_file():
-        raise FileNotFoundError(
-            f"latency must be the folder of a run of benchmarks.latency, with a "
-            f"{LATENCY_RECORD}, got {settings.latency}."
-        )
     # On the CPU first, so that what is missing is said once and before other processes start.
     build_features(settings.features, weights=settings.features_weights)
     clip = build_clip(plan, "cpu")
@@ -188,12 +179,17 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     if processes.device.type == "cuda":
         clip = build_clip(plan, processes.device)
     fresh = fresh_results(plan, arguments, processes, features, canvas, model, strategies, telling)
-    folder, results = processes.once(
-        lambda: locked_folder(fresh, settings.results, set(strategies))
+    experiment = processes.once(
+        lambda: Experiment.opened(
+            fresh,
+            settings.results,
+            complete=lambda found: complete(found, set(strategies)),
+            last="report.html",
+        )
     )
     if settings.real is not None:
-        processes.once(lambda: settings.real.write_manifest(folder.path / "manifest.json"))
-    loggers = build_loggers(settings.loggers if processes.first else [], folder.path)
+        processes.once(lambda: settings.real.write_manifest(experiment.path / "manifest.json"))
+    loggers = build_loggers(settings.loggers if processes.first else [], experiment.path)
     return Prepared(
         plan,
         arguments,
@@ -206,17 +202,14 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
         telling.to(processes.device),
         features,
         clip,
-        folder,
-        results,
+        experiment,
         loggers,
     )
 
 
-def locked_folder(fresh: Results, root: Path, strategies: set[str]) -> tuple[RunFolder, Results]:
-    """Finds or makes the folder, and keeps other runs out of it."""
-    folder, results = RunFolder.for_run(fresh, root, strategies)
-    folder.lock()
-    return folder, results
+def complete(results: Results, strategies: set[str]) -> bool:
+    """Whether every strategy has its row, and nothing has failed."""
+    return {row.strategy for row in results.rows} == strategies and not results.failures
 
 
 def without_those_that_need_maps(
@@ -280,13 +273,13 @@ def fresh_results(
 ) -> Results:
     """Returns the record of a run that has not begun."""
     settings = plan.settings
-    return Results(
+    return Results.begun(
+        "benchmarks.run",
+        arguments,
         name=settings.name or f"{content_of(plan)}-{settings.strategy.replace(',', '-')}",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", "benchmarks.run", *arguments]),
         settings=plan.record | {"told": telling.description},
-        environment=describe_environment(processes.device)
-        | {"sources": sha256_of_sources(type(one.core) for one in strategies.values())},
+        device=processes.device,
+        classes=[type(one.core) for one in strategies.values()],
         denoiser=model.description,
         data={} if settings.real is None else settings.real.description,
         features=features.description,

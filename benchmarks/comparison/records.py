@@ -1,12 +1,10 @@
 """What a run of the harness leaves behind: every figure with what made it, as JSON."""
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from benchmarks.experiment.record import Record
 from benchmarks.metrics.estimates import Curve, Estimate, Spread
-from patchcanvas.records import write_json
 
 __all__ = ["Cost", "Results", "Row"]
 
@@ -72,15 +70,10 @@ class Row:
 
 
 @dataclasses.dataclass
-class Results:
+class Results(Record):
     """A whole run.
 
     Args:
-        name: The run's name.
-        created: When it was begun, ISO 8601, UTC.
-        command: The command that makes it again.
-        settings: Every setting, defaults included.
-        environment: Device, threads, library versions, commit.
         denoiser: Weights file, hash, size, provenance.
         data: The data's own description.
         features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
@@ -96,11 +89,16 @@ class Results:
         seconds: Wall time of the run by what it was spent on, over all its interruptions.
     """
 
-    name: str
-    created: str
-    command: str
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    FILE: ClassVar[str] = "results.json"
+    AGREE: ClassVar[tuple[str, ...]] = (
+        *("settings", "environment"),
+        *("denoiser", "data", "features", "canvas"),
+    )
+    IGNORED: ClassVar[frozenset[str]] = Record.IGNORED | {
+        *("batch_size", "devices", "num_nodes"),
+        *("loggers", "latency", "latency_repeats"),
+    }
+
     denoiser: dict[str, Any]
     data: dict[str, Any]
     features: dict[str, Any]
@@ -113,40 +111,3 @@ class Results:
     rows: list[Row] = dataclasses.field(default_factory=list)
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-
-    def write(self, path: Path) -> None:
-        """Writes the run as JSON; a reader never sees half a file."""
-        write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "Results":
-        """Reads what `write` wrote.
-
-        Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it is damaged, or another version of this code wrote it.
-        """
-        try:
-            content = json.loads(path.read_text())
-            content["canvas"] = tuple(content["canvas"])
-            for name in ("real", "patches"):
-                content[name] = content[name] and row_from(content[name])
-            content["rows"] = [row_from(row) for row in content["rows"]]
-            return cls(**content)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} must hold the results of a run by this version, but it is damaged or by "
-                f"another one ({type(error).__name__}: {error}); run the comparison again."
-            ) from error
-
-
-def row_from(content: dict[str, Any]) -> Row:
-    """Rebuilds a row from its JSON."""
-    cost = content["cost"]
-    if cost is not None:
-        cost = Cost(**cost | {"latency": Spread(**cost["latency"])})
-    rebuilt = {"cost": cost}
-    for kind, names in ((Estimate, ("figures", "real")), (Curve, ("curves", "real_curves"))):
-        for name in names:
-            rebuilt[name] = {key: kind(**value) for key, value in content[name].items()}
-    return Row(**content | rebuilt)

@@ -7,7 +7,7 @@ from benchmarks.comparison.preparation import PATCHES, asked_for, squares
 from patchcanvas.accounting import Metered
 from patchcanvas.again.remaking import Remake, Settings, parse_again
 from patchcanvas.again.settings import AgainSettings
-from patchcanvas.counting import network_calls
+from patchcanvas.budget import network_calls
 from patchcanvas.environment import resolve_device
 from patchcanvas.making import Maker, tuned
 from patchcanvas.provenance import (

@@ -17,12 +17,10 @@ from benchmarks.comparison.lines import line_of
 from benchmarks.comparison.preparation import PATCHES, Prepared, squares
 from benchmarks.comparison.records import Cost, Row
 from benchmarks.comparison.samples import SampleFiles
+from benchmarks.experiment.pictures import picture_files, write_pictures
 from benchmarks.experiment.processes import LostProcessError, SharedError, is_fatal, runs_of
 from benchmarks.metrics.reference import reference_of
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
-from benchmarks.report.contact_sheet import contact_sheet
-from benchmarks.report.page import write_report
-from benchmarks.report.table import comparison, markdown
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import Telling
 from patchcanvas.making import Maker
@@ -61,10 +59,15 @@ class Comparison:
         self._begun = time.perf_counter()
         self._before = dict(self.run.results.seconds)
 
-    def execute(self, console: Console) -> int:
-        """Fills the table row by row; a finished row is on disk before the next begins."""
+    def execute(self, console: Console, publish: Callable[[Prepared], None]) -> int:
+        """Fills the table row by row; a finished row is on disk before the next begins.
+
+        Args:
+            console: Where the user is told.
+            publish: Writes what people read, in the first process, when every row is there.
+        """
         results = self.run.results
-        console.print(f"writing to {self.run.folder.path}", markup=False)
+        console.print(f"writing to {self.run.experiment.path}", markup=False)
         results.failures.clear()
         self.run.loggers.settings(results.settings)
         for row in (results.real, results.patches, *results.rows):
@@ -73,15 +76,13 @@ class Comparison:
         try:
             self._fill(console)
             self._account()
-            self.run.processes.once(self._write_pages)
+            self.run.processes.once(lambda: publish(self.run))
         finally:
             self._account()
             if self.run.processes.first:
-                self.run.folder.write(results)
-                self.run.folder.unlock()
-        if self.run.processes.first:
-            Console().print(comparison(results))
-        console.print(f"report: {self.run.folder.path / 'report.html'}", markup=False)
+                self.run.experiment.write()
+                self.run.experiment.close()
+        console.print(f"report: {self.run.experiment.path / 'report.html'}", markup=False)
         self.run.loggers.finish(failed=bool(results.failures))
         return 1 if results.failures else 0
 
@@ -106,7 +107,7 @@ class Comparison:
     def _keep(self) -> None:
         """Writes what is known so far."""
         self._account()
-        self.run.processes.once(lambda: self.run.folder.write(self.run.results))
+        self.run.processes.once(self.run.experiment.write)
 
     def _tell(self, row: Row) -> None:
         self.run.loggers.row(row, num_samples=self.run.plan.settings.num_samples)
@@ -173,7 +174,7 @@ class Comparison:
             real=Figures({}, {}),
             ruler=ruler,
             canvases=self.run.processes.once(
-                lambda: self.run.folder.write_pictures("real", pictures)
+                lambda: write_pictures(self.run.experiment.path, "real", pictures)
             ),
         )
 
@@ -259,7 +260,7 @@ class Comparison:
         """Makes this process's share of the canvases, and measures those of all."""
         settings = self.run.plan.settings
         task = self._task(progress, name, settings.num_samples)
-        pictures = self.run.folder.picture_files(name, min(settings.pictures, settings.num_samples))
+        pictures = picture_files(name, min(settings.pictures, settings.num_samples))
         origin = self._origin(name, strategy, telling)
         metrics = self._placed(metrics)
         size = (canvas.height, canvas.width)
@@ -278,11 +279,11 @@ class Comparison:
         try:
             for batch in canvas_batches(
                 maker,
-                SampleFiles(self.run.folder.samples(name)),
+                SampleFiles(self.run.experiment.path / "samples" / name),
                 self.run.processes,
                 count=settings.num_samples,
                 batch_size=settings.batch_size,
-                pictures=Pictures([self.run.folder.path / file for file in pictures], origin),
+                pictures=Pictures([self.run.experiment.path / file for file in pictures], origin),
             ):
                 metrics.update(batch.canvases, torch.tensor(batch.indices))
                 seconds += batch.seconds
@@ -422,7 +423,7 @@ class Comparison:
             self.run.results.failures[name] = said
             if self.run.processes.first:
                 trace = error.trace if isinstance(error, SharedError) else traceback.format_exc()
-                self.run.folder.write_error(name, trace)
+                self.run.experiment.keep_error(name, trace)
                 Console(stderr=True).print(f"{name} failed: {said}", markup=False)
             self._keep()
             return
@@ -433,26 +434,6 @@ class Comparison:
         self._keep()
         self._tell(row)
         told(progress, line_of(row))
-
-    def _write_pages(self) -> None:
-        folder, results = self.run.folder, self.run.results
-        rows = [*results.rows, *([results.real] if results.real else [])]
-        pictures = {
-            row.strategy: folder.read_pictures(row.canvases) for row in rows if row.canvases
-        }
-        if pictures:
-            settings = self.run.plan.settings
-            most = min(settings.pictures, settings.num_samples)
-            shown = self.run.telling.pictured(most)
-            for name, images in shown.items():
-                folder.write_pictures(name, images)
-            pictures = shown | pictures
-            borders = {row.strategy: row.border_columns for row in rows}
-            sheet = folder.path / "contact_sheet.png"
-            contact_sheet(pictures, sheet, borders=borders)
-            self.run.loggers.picture(sheet)
-        (folder.path / "table.md").write_text(markdown(results))
-        write_report(results, folder.path, latency=self.run.plan.settings.latency)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,161 +1,171 @@
-"""The folder of a run: `results/<time>-<name>/`, and how an unfinished one is found again."""
+"""The folder of a run: `results/<time>-<name>/`, locked, and gone on with where it was left."""
 
 import dataclasses
-import json
+import re
+import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import torch
-from filelock import FileLock, Timeout
-from jaxtyping import UInt8
-from torch import Tensor
+from rich.console import Console
 
-from benchmarks.comparison.records import Results
-from patchcanvas.pictures import read_picture, write_picture
+from benchmarks.experiment.record import Record
+from patchcanvas.files import lock, unlock
+from patchcanvas.records import RecordError, read_record, write_record
 
-__all__ = ["RunFolder", "new_path"]
+__all__ = ["Experiment", "file_name", "new_folder", "readable"]
 
-Canvases = UInt8[Tensor, "samples 3 height width"]
-# What two runs must share for the second to go on with the first.
-PROTOCOL = ("settings", "denoiser", "data", "features", "environment", "canvas")
-# What may differ all the same: it changes how the work is done, not what comes out.
-HOW = {
-    "settings": (
-        "batch_size",
-        "devices",
-        "num_nodes",
-        "loggers",
-        "latency",
-        "results",
-        "cache",
-        "latency_repeats",
-    ),
-    "environment": ("threads", "commit"),  # the hash of the code tells more than the commit
-}
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
-LOCKS: dict[Path, FileLock] = {}  # those that this process holds
-
-
-@dataclasses.dataclass(frozen=True)
-class RunFolder:
-    """Where everything of one run lies.
+@dataclasses.dataclass
+class Experiment(Generic[R]):
+    """A run in its folder, which no other run may enter: `with experiment:` lets others in after.
 
     Args:
         path: The folder.
+        record: What is known so far.
     """
 
     path: Path
+    record: R
 
     @classmethod
-    def for_run(
-        cls, fresh: Results, root: Path, strategies: set[str]
-    ) -> tuple["RunFolder", Results]:
-        """Returns the newest unfinished folder of the same run, else a new one.
+    def opened(
+        cls, fresh: R, root: Path, *, complete: Callable[[R], bool], last: str
+    ) -> "Experiment[R]":
+        """Returns the newest unfinished folder of the same run, else a new one; it is locked.
+
+        What other runs have left there never ends a new one: a record that cannot be read is
+        passed over.
+
+        Args:
+            fresh: The record of a run that has not begun.
+            root: Folder of the runs.
+            complete: Whether a record has all that is asked for; a row that has failed is tried
+                again.
+            last: The file that a run writes at its end.
 
         Raises:
             OSError: If nothing can be written there.
+            ValueError: If the same run is going on.
         """
-        root.mkdir(parents=True, exist_ok=True)
-        for path in sorted(root.glob("*/results.json"), reverse=True):
-            found = _read(path)
-            if found and _same_run(found, fresh) and not _finished(found, path, strategies):
-                return cls(path.parent), found
-        folder = cls(new_path(root, fresh.name))
-        folder.path.mkdir()
-        folder.write(fresh)
-        return folder, fresh
 
-    def lock(self) -> None:
-        """Keeps other runs out of the folder, until `unlock` or the end of the process.
+        def unfinished(path: Path) -> R | None:
+            found = readable(type(fresh), path, fresh.name)
+            if found is None or not found.same_run(fresh):
+                return None
+            return None if complete(found) and path.with_name(last).is_file() else found
+
+        root.mkdir(parents=True, exist_ok=True)
+        for path in sorted(root.glob(f"*/{fresh.FILE}"), reverse=True):
+            if unfinished(path) is None:
+                continue
+            lock(path.parent)
+            # Whoever had the lock may have written since.
+            found = unfinished(path)
+            if found is not None:
+                return cls(path.parent, found)
+            unlock(path.parent)
+        experiment = cls(new_folder(root, fresh.name), fresh)
+        lock(experiment.path)
+        experiment.write()
+        return experiment
+
+    def __enter__(self) -> "Experiment[R]":
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other runs in."""
+        unlock(self.path)
+
+    def write(self) -> None:
+        """Writes the record."""
+        write_record(self.path / self.record.FILE, self.record)
+
+    def attempt(
+        self,
+        name: str,
+        make: Callable[[], T],
+        *,
+        failed: Callable[[str], None],
+        console: Console,
+        place: str = "",
+    ) -> T | None:
+        """Does a piece of the work; its failure is kept, and does not cost the others theirs.
+
+        Args:
+            name: What is made.
+            make: Makes it.
+            failed: Is told why it failed, and puts that on record.
+            console: Tells the user.
+            place: Where it was made, as it stands after `failed`: `at 8`, say.
 
         Raises:
-            ValueError: If another run is going on there.
+            OSError: What the system raised: every piece would fail alike.
         """
-        lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ValueError(
-                f"the same comparison is going on in {self.path}: wait for it, stop it, or give "
-                "this one another name=…"
-            ) from error
-        LOCKS[self.path] = lock
+            return make()
+        except OSError:
+            raise
+        except Exception as error:
+            failed(f"{type(error).__name__}: {error}")
+            self.write()
+            where = f"{name} failed {place}".rstrip()
+            self.keep_error(name, f"{where}\n{traceback.format_exc()}")
+            console.print(f"{where}: {error}", markup=False)
+            return None
 
-    def unlock(self) -> None:
-        """Lets other runs in."""
-        if self.path in LOCKS:
-            LOCKS.pop(self.path).release()
-
-    def write(self, results: Results) -> None:
-        """Writes `results.json`."""
-        results.write(self.path / "results.json")
-
-    def samples(self, strategy: str) -> Path:
-        """Returns the folder of a strategy's canvases."""
-        return self.path / "samples" / strategy
-
-    def picture_files(self, strategy: str, count: int) -> list[str]:
-        """Returns where pictures of a strategy's first canvases go, relative to the folder."""
-        return [f"canvases/{strategy}-{index:03d}.png" for index in range(count)]
-
-    def write_pictures(self, strategy: str, canvases: Iterable[Tensor]) -> list[str]:
-        """Writes canvases as PNG; returns their paths relative to the folder."""
-        canvases = list(canvases)
-        files = self.picture_files(strategy, len(canvases))
-        for file, canvas in zip(files, canvases, strict=True):
-            write_picture(canvas, self.path / file)
-        return files
-
-    def read_pictures(self, files: list[str]) -> Canvases:
-        """Reads what `write_pictures` wrote."""
-        return torch.stack([read_picture(self.path / file) for file in files])
-
-    def write_error(self, strategy: str, trace: str) -> None:
-        """Keeps the traceback of what went wrong."""
-        (self.path / f"{strategy}.error.txt").write_text(trace)
+    def keep_error(self, name: str, trace: str) -> None:
+        """Keeps the traceback of what went wrong, below those of earlier attempts."""
+        with (self.path / f"{file_name(name)}.error.txt").open("a") as file:
+            file.write(f"{trace}\n")
 
 
-def _read(path: Path) -> Results | None:
-    """Returns a run's record; None for a damaged one, or one by another version of this code."""
-    try:
-        json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        warnings.warn(
-            f"{path} is damaged ({error}): if it is the record of this run, its canvases are "
-            "there, but a new folder is begun.",
-            stacklevel=2,
-        )
-        return None
-    try:
-        return Results.read(path)
-    except ValueError:
-        return None
+def file_name(*parts: str) -> str:
+    """Returns a name for files out of names for people.
+
+    >>> file_name("half", "w = 1.5, pure_noise")
+    'half-w-1.5-pure_noise'
+    """
+    return "-".join(re.sub(r"[^\w.@]+", "-", part).strip("-") for part in parts)
 
 
-def _same_run(found: Results, fresh: Results) -> bool:
-    return all(_what(found, name) == _what(fresh, name) for name in PROTOCOL)
-
-
-def _what(results: Results, name: str) -> Any:
-    content = getattr(results, name)
-    how = HOW.get(name, ())
-    return {key: content[key] for key in content if key not in how} if how else content
-
-
-def _finished(found: Results, path: Path, strategies: set[str]) -> bool:
-    complete = {row.strategy for row in found.rows} == strategies
-    return complete and not found.failures and path.with_name("report.html").is_file()
-
-
-def new_path(root: Path, name: str) -> Path:
-    """Returns a path in `root` that nothing has yet: the time and the name."""
-    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
+def new_folder(root: Path, name: str) -> Path:
+    """Makes a folder in `root` that nothing has yet, called by the time and the name."""
+    stem = path = root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}"
     number = 1
-    while (root / stem).exists():
-        number += 1
-        stem = f"{stem.removesuffix(f'-{number - 1}')}-{number}"
-    return root / stem
+    while True:
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:  # of another run that began in this second
+            number += 1
+            path = stem.with_name(f"{stem.name}-{number}")
+        else:
+            return path
+
+
+def readable(kind: type[R], path: Path, name: str) -> R | None:
+    """Returns a record that was left behind; None for one that cannot be read.
+
+    A warning says so if it may be that of a run of this name; one of another program or version is
+    not.
+    """
+    try:
+        return read_record(kind, path)
+    except OSError as error:
+        warnings.warn(f"{path} cannot be read ({error}) and is passed over.", stacklevel=3)
+    except RecordError as error:
+        if error.broken and name in path.parent.name:
+            warnings.warn(
+                f"{path} is damaged: if it is the record of this run, what it made is there, but a "
+                "new folder is begun.",
+                stacklevel=3,
+            )
+    return None

@@ -22,7 +22,15 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.strategies import DDPStrategy
 
-__all__ = ["LostProcessError", "Processes", "SharedError", "is_fatal", "launched", "runs_of"]
+__all__ = [
+    "ALONE",
+    "LostProcessError",
+    "Processes",
+    "SharedError",
+    "is_fatal",
+    "launched",
+    "runs_of",
+]
 
 T = TypeVar("T")
 
@@ -64,20 +72,20 @@ class Processes:
     """This process among all of a run.
 
     Args:
-        fabric: Lightning's; launched.
+        fabric: Lightning's; launched. None for a process that is alone, on the CPU.
     """
 
-    fabric: Fabric
+    fabric: Fabric | None = None
 
     @property
     def rank(self) -> int:
         """The number of this process; 0 is the first."""
-        return self.fabric.global_rank
+        return self.fabric.global_rank if self.fabric else 0
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return self.fabric.world_size
+        return self.fabric.world_size if self.fabric else 1
 
     @property
     def first(self) -> bool:
@@ -87,7 +95,7 @@ class Processes:
     @property
     def device(self) -> torch.device:
         """Where this process computes."""
-        return self.fabric.device
+        return self.fabric.device if self.fabric else torch.device("cpu")
 
     def share(self, items: Sequence[T]) -> list[T]:
         """Returns this process's share of the work: every `count`-th item."""
@@ -145,6 +153,9 @@ class Processes:
             with exchanging():
                 torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+
+
+ALONE = Processes()
 
 
 @contextlib.contextmanager

@@ -4,8 +4,9 @@ import sys
 
 from typing_extensions import override
 
+from benchmarks.experiment.folder import file_name
+from benchmarks.experiment.pictures import read_pictures
 from benchmarks.inpainting.figures import spread_figure, squared_errors
-from benchmarks.inpainting.folder import file_name
 from benchmarks.inpainting.masks import MASKS
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import Figure
@@ -92,17 +93,18 @@ class Inpainting(Study):
         everything: dict[str, Pictures] = {}
         for mask in dict.fromkeys(trial.mask for trial in self.trials):
             grid = self._grid(mask)
-            draw_grid(grid, self.folder.path / f"{file_name(mask)}.png")
+            draw_grid(grid, self.experiment.path / f"{file_name(mask)}.png")
             everything.setdefault("real", grid.pop("real"))
             everything |= {f"{mask}\n{name}": images for name, images in grid.items()}
-        draw_grid(everything, self.folder.path / self.PICTURE)
+        draw_grid(everything, self.experiment.path / self.PICTURE)
 
     def _grid(self, mask: str) -> dict[str, Pictures]:
         shown = slice(self.settings.pictures)
         originals = self.photographs[shown]
         rows = [row for row in self.results.rows if row.mask == mask and row.steps]
         made = {
-            row.name.rpartition(".")[2]: self.folder.read_pictures(row.pictures) for row in rows
+            row.name.rpartition(".")[2]: read_pictures(self.experiment.path, row.pictures)
+            for row in rows
         }
         return {"real": originals, "given": masked(originals, self.known(mask)[shown])} | made
 

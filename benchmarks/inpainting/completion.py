@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.inpainting.budget import Spent
 from patchcanvas.accounting import Metered, synchronize
+from patchcanvas.budget import Spent
 from patchcanvas.making import KnownPixels, Pictures, as_known
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise, seed_of

@@ -1,11 +1,9 @@
 """What a run leaves behind: every figure with what made it, as JSON."""
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from patchcanvas.records import write_json
+from benchmarks.experiment.record import Record
 
 __all__ = ["CompletionResults", "CompletionRow", "Figure"]
 
@@ -59,15 +57,10 @@ class CompletionRow:
 
 
 @dataclasses.dataclass
-class CompletionResults:
+class CompletionResults(Record):
     """A whole run.
 
     Args:
-        name: The run's name.
-        created: When it was begun, ISO 8601, UTC.
-        command: The command that makes it again.
-        settings: Every setting, defaults included.
-        environment: Device, threads, library versions, commit, hashes of the code.
         denoiser: Weights file, hash, size, provenance.
         data: The data's own description.
         features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
@@ -77,11 +70,9 @@ class CompletionResults:
         failures: Why there is no row, by mask and name.
     """
 
-    name: str
-    created: str
-    command: str
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    FILE: ClassVar[str] = "completions.json"
+    AGREE: ClassVar[tuple[str, ...]] = ("settings", "environment", "denoiser", "data", "features")
+
     denoiser: dict[str, Any]
     data: dict[str, Any]
     features: dict[str, Any]
@@ -93,31 +84,3 @@ class CompletionResults:
     def row(self, mask: str, name: str) -> CompletionRow | None:
         """Returns a row, if it is there."""
         return next((row for row in self.rows if row.key == (mask, name)), None)
-
-    def write(self, path: Path) -> None:
-        """Writes the run as JSON; a reader never sees half a file."""
-        write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "CompletionResults":
-        """Reads what `write` wrote.
-
-        Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it is damaged, or another version of this code wrote it.
-        """
-        try:
-            content = json.loads(path.read_text())
-            content["canvas"] = tuple(content["canvas"])
-            content["rows"] = [_row_from(row) for row in content["rows"]]
-            return cls(**content)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} must hold the results of a run by this version, but it is damaged or by "
-                f"another one ({type(error).__name__}: {error}); run it again."
-            ) from error
-
-
-def _row_from(content: dict[str, Any]) -> CompletionRow:
-    figures = {name: Figure(**figure) for name, figure in content["figures"].items()}
-    return CompletionRow(**content | {"figures": figures})

@@ -6,22 +6,17 @@ error and the Frechet distance, and what is written at the end.
 
 import abc
 import dataclasses
-import shlex
-import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.experiment.folder import RunFolder
+from benchmarks.experiment.folder import Experiment, file_name
 from benchmarks.experiment.held_out import hold_out
-from benchmarks.experiment.processes import launched
-from benchmarks.inpainting.budget import steps_for, with_steps
+from benchmarks.experiment.pictures import write_pictures
 from benchmarks.inpainting.completion import Completed, Completer
 from benchmarks.inpainting.figures import mean_figure, psnr, squared_errors
-from benchmarks.inpainting.folder import RECORD, file_name, folder_for, hashes
 from benchmarks.inpainting.masks import MaskName, different_masks, known_pixels
 from benchmarks.inpainting.records import CompletionResults, CompletionRow, Figure
 from benchmarks.inpainting.settings import CompletionSettings
@@ -33,11 +28,13 @@ from benchmarks.metrics.resampling import NORMAL_QUANTILE
 from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import Metered
+from patchcanvas.budget import steps_within
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.progress import progress_bars, told
-from patchcanvas.environment import autocast_dtype, describe_environment, resolve_device
+from patchcanvas.environment import autocast_dtype, resolve_device
 from patchcanvas.making import Pictures, as_known
 from patchcanvas.records import plain
+from patchcanvas.sources import MEASURING
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 
@@ -87,15 +84,15 @@ def within(
     )
     size = (len(known), canvas.channels, canvas.height, canvas.width)
     nothing = torch.zeros(size, dtype=torch.uint8)
-    steps = steps_for(
-        lambda steps: with_steps(strategy, steps),
+    steps = steps_within(
+        strategy.with_steps,
         denoiser,
         canvas,
-        as_known(nothing, known),
-        budget=settings.budget,
+        settings.budget,
+        known=as_known(nothing, known),
         gradient_weight=settings.gradient_weight,
     )
-    return with_steps(strategy, steps)
+    return strategy.with_steps(steps)
 
 
 @dataclasses.dataclass
@@ -108,8 +105,7 @@ class Study(abc.ABC):
         photographs: The held-out images.
         completer: Completes them.
         features: The network behind the Frechet distance.
-        folder: Where everything goes.
-        results: What is known so far.
+        experiment: Where everything goes, and what is known so far.
     """
 
     settings: CompletionSettings
@@ -117,13 +113,17 @@ class Study(abc.ABC):
     photographs: Pictures
     completer: Completer
     features: FeatureNetwork
-    folder: RunFolder
-    results: CompletionResults
+    experiment: Experiment[CompletionResults]
     _reference: Reference | None = None
 
     PROGRAM = ""  # the command, without `python -m`
-    PACKAGES = ("inpainting",)  # folders of benchmarks/ that it rests on
+    PACKAGES = MEASURING  # whose code it rests on
     PICTURE = ""  # the file that is written last
+
+    @property
+    def results(self) -> CompletionResults:
+        """What is known so far."""
+        return self.experiment.record
 
     @classmethod
     @abc.abstractmethod
@@ -192,13 +192,14 @@ class Study(abc.ABC):
             "test", settings.num_images, height, width, first=settings.num_reference
         )
         features = _features(settings, device)
-        environment = describe_environment(device)
-        fresh = CompletionResults(
+        fresh = CompletionResults.begun(
+            cls.PROGRAM,
+            arguments,
             name=settings.name,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(["python", "-m", cls.PROGRAM, *arguments]),
             settings=command.record,
-            environment=environment | hashes(command.classes.values(), cls.PACKAGES),
+            device=device,
+            classes=command.classes.values(),
+            packages=cls.PACKAGES,
             denoiser=describe_checkpoint(settings.denoiser),
             data=settings.data.description,
             features=features.description,
@@ -206,19 +207,22 @@ class Study(abc.ABC):
         )
         masks = dict.fromkeys(trial.mask for trial in trials)
         keys = {trial.key for trial in trials} | {(mask, REAL) for mask in masks}
-        folder, results = folder_for(fresh, settings.results, keys, cls.PICTURE)
         completer = Completer(Metered(denoiser), canvas, settings.seed, device, settings.batch_size)
-        return cls(settings, trials, photographs, completer, features, folder, results)
+        experiment = Experiment.opened(
+            fresh,
+            settings.results,
+            complete=lambda found: {row.key for row in found.rows} >= keys,
+            last=cls.PICTURE,
+        )
+        return cls(settings, trials, photographs, completer, features, experiment)
 
     def execute(self, console: Console) -> int:
         """Fills the tables row by row; a finished row is on disk before the next begins."""
-        try:
+        with self.experiment:
             return self._execute(console)
-        finally:
-            self.folder.unlock()
 
     def _execute(self, console: Console) -> int:
-        path, results = self.folder.path, self.results
+        path, results = self.experiment.path, self.results
         console.print(f"writing to {path}", markup=False)
         results.failures = {}
         longest = max(len(" ".join(trial.key)) for trial in self.trials)
@@ -257,7 +261,6 @@ class Study(abc.ABC):
         return reference_of(
             settings.data,
             self.features,
-            launched(torch.device("cpu"), devices=1, num_nodes=1, arguments=[]),
             count=settings.num_reference,
             side=min(height, width),
             cache=settings.cache_folder,
@@ -290,17 +293,16 @@ class Study(abc.ABC):
             return
         name = " ".join(trial.key)
         task = progress.add_task(name, total=self.images_of(trial))
-        try:
-            row = self._measured(trial, lambda count: progress.advance(task, count))
-            self._put(row, progress)
-        except OSError:
-            raise  # every row would fail alike
-        except Exception as error:
-            # One row's failure must not cost the others theirs.
-            self.results.failures[name] = f"{type(error).__name__}: {error}"
-            self.results.write(self.folder.path / RECORD)
-            self.folder.write_error(file_name(*trial.key), traceback.format_exc())
-            progress.console.print(f"{name} failed: {error}", markup=False)
+
+        def measured() -> None:
+            self._put(self._measured(trial, lambda count: progress.advance(task, count)), progress)
+
+        self.experiment.attempt(
+            name,
+            measured,
+            failed=lambda reason: self.results.failures.update({name: reason}),
+            console=progress.console,
+        )
 
     def _measured(self, trial: Trial, advance: Advance) -> CompletionRow:
         known = self.known(trial.mask)
@@ -328,14 +330,14 @@ class Study(abc.ABC):
             gradients=0.0 if made is None else made.spent.gradients,
             seconds=0.0 if made is None else made.seconds,
             figures=figures,
-            pictures=self.folder.write_pictures(
-                file_name(mask, name), images[: self.settings.pictures]
+            pictures=write_pictures(
+                self.experiment.path, file_name(mask, name), images[: self.settings.pictures]
             ),
         )
 
     def _put(self, row: CompletionRow, progress: Progress) -> None:
         self.results.rows.append(row)
-        self.results.write(self.folder.path / RECORD)
+        self.experiment.write()
         told(progress, row.line)
 
 

@@ -2,24 +2,20 @@
 
 import dataclasses
 import os
-import shlex
 import sys
-import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.latency.folder import PICTURE, folder_for, hashes, remaining
+from benchmarks.experiment.folder import Experiment
 from benchmarks.latency.guard import expected_absence, repeats_within, slow_absence
-from benchmarks.latency.measure import Bench, measured_floor
+from benchmarks.latency.measure import measured_floor
 from benchmarks.latency.picture import draw
 from benchmarks.latency.plan import Plan, planned, read_command
-from benchmarks.latency.records import RECORD, Absence, LatencyResults, Point
+from benchmarks.latency.records import Absence, LatencyResults, Point
 from benchmarks.latency.settings import LatencySettings
 from benchmarks.latency.table import (
     costs_table,
@@ -36,9 +32,12 @@ from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import SEEDLESS, UNTOLD
-from patchcanvas.environment import autocast_dtype, describe_environment, resolve_device
+from patchcanvas.environment import autocast_dtype, resolve_device
+from patchcanvas.timing import Bench
 
 __all__ = ["Run", "main"]
+
+PICTURE = "latency.png"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,15 +58,18 @@ class Run:
         settings: What was asked for.
         plan: The strategies and the canvases.
         bench: Where they are timed.
-        folder: Where everything goes.
-        results: What is known so far.
+        experiment: Where everything goes, and what is known so far.
     """
 
     settings: LatencySettings
     plan: Plan
     bench: Bench
-    folder: Path
-    results: LatencyResults
+    experiment: Experiment[LatencyResults]
+
+    @property
+    def results(self) -> LatencyResults:
+        """What is known so far."""
+        return self.experiment.record
 
     @classmethod
     def prepare(cls, arguments: list[str]) -> "Run":
@@ -84,17 +86,24 @@ class Run:
         plan = planned(command, denoiser)
         fresh = fresh_results(command, arguments, device, denoiser)
         fresh.absences.extend(plan.misfits)
-        folder, results = folder_for(fresh, plan, settings.results)
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
         if settings.compile:
             denoiser.network.compile()
         telling = SEEDLESS if denoiser.takes else UNTOLD
         bench = Bench(Metered(denoiser), device, settings.seed, telling=telling)
-        return cls(settings, plan, bench, folder, results)
+        experiment = Experiment.opened(
+            fresh, settings.results, complete=lambda found: complete(found, plan), last=PICTURE
+        )
+        return cls(settings, plan, bench, experiment)
 
     def execute(self, console: Console) -> int:
         """Times width after width; every run is on disk before the next begins."""
-        console.print(f"writing to {self.folder}", markup=False)
+        with self.experiment:
+            return self._execute(console)
+
+    def _execute(self, console: Console) -> int:
+        folder = self.experiment.path
+        console.print(f"writing to {folder}", markup=False)
         self.results.absences = [item for item in self.results.absences if not item.failed]
         with progress_bars(console) as progress:
             for width in self.plan.canvases:
@@ -108,7 +117,7 @@ class Run:
         for width in self.results.widths[-1:]:
             screen.print(costs_table(self.results, width))
         screen.print(*notes(self.results), sep="\n", markup=False, highlight=False)
-        console.print(f"picture: {self.folder / PICTURE}", markup=False)
+        console.print(f"picture: {folder / PICTURE}", markup=False)
         failed = any(item.failed for item in self.results.absences)
         return 1 if failed or self.results.floor is None else 0
 
@@ -128,11 +137,11 @@ class Run:
             # What was timed stands without it.
             progress.console.print(f"the floor was not measured: {error}", markup=False)
         progress.update(task, completed=len(batches))
-        self.results.write(self.folder / RECORD)
+        self.experiment.write()
 
     def _measure(self, width: int, progress: Progress) -> None:
         """Times the strategies at one width, one after another in every round."""
-        names = remaining(self.results, self.plan, width)
+        names = self.results.remaining(self.plan.strategies, width)
         total = len(names) * (1 + self.settings.repeats)
         task = progress.add_task(f"{width} patch{'' if width == 1 else 'es'}", total=total)
         for name in names:
@@ -153,18 +162,14 @@ class Run:
 
     def _attempt(self, name: str, width: int, work: Callable[[], None], progress: Progress) -> None:
         """Does a piece of the work, or notes why there is no such point; then saves."""
-        try:
-            work()
-        except OSError:
-            raise  # every strategy would fail alike
-        except Exception as error:
-            # One strategy's failure must not cost the others their points.
-            reason = f"{type(error).__name__}: {error}"
-            self.results.put(Absence(name, width, reason, failed=True))
-            with (self.folder / f"{name}.error.txt").open("a") as file:
-                file.write(f"{width} patches\n{traceback.format_exc()}\n")
-            progress.console.print(f"{name} failed at {width}: {error}", markup=False)
-        self.results.write(self.folder / RECORD)
+        self.experiment.attempt(
+            name,
+            work,
+            failed=lambda reason: self.results.put(Absence(name, width, reason, failed=True)),
+            console=progress.console,
+            place=f"at {width}",
+        )
+        self.experiment.write()
 
     def _warm_up(self, name: str, width: int) -> None:
         """Runs a point without timing it; then it is counted, or left out as too slow."""
@@ -180,20 +185,26 @@ class Run:
             self.results.put(absence)
         elif not self.results.has_begun(name, width):
             repeats = repeats_within(settings.repeats, seconds, settings.most_seconds)
-            self.results.put(
-                self.bench.counted(name, width, canvas, asked=settings.repeats, repeats=repeats)
-            )
+            metered, asked = self.bench.denoiser, settings.repeats
+            self.results.put(Point.of(name, width, canvas, metered, asked=asked, repeats=repeats))
 
     def _time(self, point: Point, number: int) -> None:
         canvas = self.plan.canvases[point.width]
         timing = self.bench.run(self.plan.strategies[point.strategy], canvas)
-        self.results.put(timing.added_to(point, number))
+        self.results.put(point.added(timing, number))
 
     def _write_pages(self) -> None:
-        (self.folder / "table.md").write_text(document(self.results))
-        (self.folder / "table.tex").write_text(latex(self.results))
+        folder = self.experiment.path
+        (folder / "table.md").write_text(document(self.results))
+        (folder / "table.tex").write_text(latex(self.results))
         if self.results.finished:
-            draw(self.results, self.folder / PICTURE)
+            draw(self.results, folder / PICTURE)
+
+
+def complete(results: LatencyResults, plan: Plan) -> bool:
+    """Whether nothing is left to be measured; a strategy that has failed is tried again."""
+    left = any(results.remaining(plan.strategies, width) for width in plan.canvases)
+    return not left and results.floor is not None
 
 
 def fresh_results(
@@ -201,12 +212,13 @@ def fresh_results(
 ) -> LatencyResults:
     """Returns the record of a run that has not begun."""
     settings = command.settings
-    return LatencyResults(
+    return LatencyResults.begun(
+        "benchmarks.latency",
+        arguments,
         name=settings.name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", "benchmarks.latency", *arguments]),
         settings=command.record,
-        environment=describe_environment(device) | hashes(command.classes.values()),
+        device=device,
+        classes=command.classes.values(),
         denoiser=describe_checkpoint(settings.denoiser),
         patch_size=denoiser.patch_size,
         height=settings.height or denoiser.patch_size,

@@ -1,111 +1,18 @@
-"""One canvas, timed and counted; and what evaluating a pixel costs where nothing is wasted."""
+"""What evaluating a pixel costs where nothing is wasted."""
 
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
 
-from benchmarks.latency.records import Batch, Floor, Point
+from benchmarks.latency.records import Batch, Floor
 from denoisers.conditions import Conditions
 from denoisers.contract import PatchDenoiser
-from patchcanvas.accounting import (
-    Clock,
-    Metered,
-    peak_memory_mib,
-    reset_peak_memory,
-    synchronize,
-)
-from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.accounting import Clock, synchronize
 from patchcanvas.window_batch import out_of_memory
-from sampling.noise import CanvasNoise
-from strategies.base import Strategy
-from strategies.canvas import Canvas
 
-__all__ = ["Bench", "Timing", "measured_floor"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """One run.
-
-    Args:
-        seconds: From start to end, the device's work included.
-        network_seconds: How much of that was spent inside the network.
-        peak_memory_mib: Peak memory meanwhile, in MiB.
-    """
-
-    seconds: float
-    network_seconds: float
-    peak_memory_mib: float
-
-    def added_to(self, point: Point, number: int) -> Point:
-        """Returns the point with this as its run of round `number`."""
-        return dataclasses.replace(
-            point,
-            rounds=[*point.rounds, number],
-            seconds=[*point.seconds, self.seconds],
-            network_seconds=[*point.network_seconds, self.network_seconds],
-            peak_memory_mib=max(point.peak_memory_mib, self.peak_memory_mib),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Bench:
-    """Where canvases are timed.
-
-    Args:
-        denoiser: The shared denoiser, under the meter.
-        device: Where it runs.
-        seed: Seeds the noise, the same for every run.
-        clock: Tells the time, in seconds.
-        telling: What canvases are told.
-    """
-
-    denoiser: Metered
-    device: torch.device
-    seed: int = 0
-    clock: Clock = time.perf_counter
-    telling: Telling = UNTOLD
-
-    @torch.no_grad()
-    def run(self, strategy: Strategy, canvas: Canvas) -> Timing:
-        """Makes one canvas alone, with the device idle on both sides.
-
-        Raises:
-            FloatingPointError: If pixels come out that are not finite: what that takes is no
-                measure of anything.
-        """
-        self.denoiser.reset()
-        reset_peak_memory(self.device)
-        synchronize(self.device)
-        begun = self.clock()
-        noise = CanvasNoise(self.seed, [0], device=self.device)
-        image = self.telling.generate(strategy, self.denoiser, canvas, noise)
-        synchronize(self.device)
-        seconds = self.clock() - begun
-        if not image.isfinite().all():
-            raise FloatingPointError(
-                f"{type(strategy).__name__} made pixels that are not finite; "
-                "try precision=fp32 or more solver.num_steps."
-            )
-        return Timing(seconds, self.denoiser.seconds, peak_memory_mib(self.device))
-
-    def counted(self, name: str, width: int, canvas: Canvas, *, asked: int, repeats: int) -> Point:
-        """Returns a point with what the last run asked of the network, and no timing yet."""
-        return Point(
-            strategy=name,
-            width=width,
-            canvas=(canvas.height, canvas.width),
-            network_calls=self.denoiser.calls,
-            patch_evaluations=self.denoiser.patches,
-            pixels=self.denoiser.pixels,
-            gradient_passes=self.denoiser.gradient_passes,
-            gradient_pixels=self.denoiser.gradient_pixels,
-            asked=asked,
-            repeats=repeats,
-        )
+__all__ = ["measured_floor"]
 
 
 def measured_floor(

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from benchmarks.latency.records import LatencyResults, Point
 from benchmarks.latency.table import short
-from benchmarks.metrics.estimates import Quartiles
+from benchmarks.metrics.estimates import Spread
 from benchmarks.oracle.picture import colours
 
 __all__ = ["apart", "draw", "seconds_against_width"]
@@ -23,7 +23,7 @@ WIDTH, PANEL = 7.2, 4.4  # inches
 LEFT, RIGHT, TOP, BOTTOM, BETWEEN = 0.8, 1.75, 0.45, 0.65, 0.95  # inches
 MARKERS = "osD^vPX*<>"
 
-Figures = Callable[[Point], Quartiles]
+Figures = Callable[[Point], Spread]
 
 
 def draw(results: LatencyResults, path: Path) -> None:
@@ -40,9 +40,9 @@ def seconds_against_width(results: LatencyResults) -> Figure:
     if results.floor is not None:
         floor = results.floor
 
-        def over_floor(point: Point) -> Quartiles:
+        def over_floor(point: Point) -> Spread:
             least = point.floor_seconds(floor)
-            return Quartiles(*(value / least for value in _three(point.latency)))
+            return Spread.of([seconds / least for seconds in point.seconds])
 
         panels.append(("seconds over those of the floor", over_floor))
     height = TOP + BOTTOM + len(panels) * PANEL + (len(panels) - 1) * BETWEEN
@@ -86,7 +86,7 @@ def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _three(value: Quartiles) -> tuple[float, float, float]:
+def _three(value: Spread) -> tuple[float, float, float]:
     return value.median, value.lower, value.upper
 
 

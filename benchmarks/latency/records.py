@@ -1,17 +1,17 @@
 """What a run of the latency benchmark leaves behind: every timing with what made it, as JSON."""
 
 import dataclasses
-import json
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from benchmarks.metrics.estimates import Quartiles
-from patchcanvas.records import write_json
+from benchmarks.experiment.record import Record
+from benchmarks.metrics.estimates import Spread
+from patchcanvas.accounting import Metered
+from patchcanvas.timing import Timing
+from strategies.canvas import Canvas
 
-__all__ = ["RECORD", "Absence", "Batch", "Floor", "LatencyResults", "Point"]
+__all__ = ["Absence", "Batch", "Floor", "LatencyResults", "Point"]
 
-RECORD = "latency.json"  # in the folder of a run
 YARDSTICK = "naive"  # what every strategy is compared with
 
 
@@ -89,6 +89,34 @@ class Point:
     network_seconds: list[float] = dataclasses.field(default_factory=list)
     peak_memory_mib: float = 0.0
 
+    @classmethod
+    def of(
+        cls, name: str, width: int, canvas: Canvas, metered: Metered, *, asked: int, repeats: int
+    ) -> "Point":
+        """Returns a point with what a run asked of the network, and no timing yet."""
+        return cls(
+            strategy=name,
+            width=width,
+            canvas=(canvas.height, canvas.width),
+            network_calls=metered.calls,
+            patch_evaluations=metered.patches,
+            pixels=metered.pixels,
+            gradient_passes=metered.gradient_passes,
+            gradient_pixels=metered.gradient_pixels,
+            asked=asked,
+            repeats=repeats,
+        )
+
+    def added(self, timing: Timing, number: int) -> "Point":
+        """Returns the point with one more run, of round `number`."""
+        return dataclasses.replace(
+            self,
+            rounds=[*self.rounds, number],
+            seconds=[*self.seconds, timing.seconds],
+            network_seconds=[*self.network_seconds, timing.network_seconds],
+            peak_memory_mib=max(self.peak_memory_mib, timing.peak_memory_mib),
+        )
+
     @property
     def finished(self) -> bool:
         """Whether all its runs are timed."""
@@ -100,9 +128,9 @@ class Point:
         return self.pixels / (self.canvas[0] * self.canvas[1])
 
     @property
-    def latency(self) -> Quartiles:
+    def latency(self) -> Spread:
         """Seconds for one canvas."""
-        return Quartiles.of(self.seconds)
+        return Spread.of(self.seconds)
 
     @property
     def network_share(self) -> float:
@@ -118,12 +146,12 @@ class Point:
         """Median seconds over those of the floor."""
         return self.latency.median / self.floor_seconds(floor)
 
-    def ratio_to(self, other: "Point") -> Quartiles | None:
+    def ratio_to(self, other: "Point") -> Spread | None:
         """Seconds over those of another strategy in the same round; None if they share none."""
         theirs = dict(zip(other.rounds, other.seconds, strict=True))
         mine = zip(self.rounds, self.seconds, strict=True)
         ratios = [seconds / theirs[number] for number, seconds in mine if number in theirs]
-        return Quartiles.of(ratios) if ratios else None
+        return Spread.of(ratios) if ratios else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,15 +174,10 @@ class Absence:
 
 
 @dataclasses.dataclass
-class LatencyResults:
+class LatencyResults(Record):
     """A whole run.
 
     Args:
-        name: The run's name.
-        created: When it was begun, ISO 8601, UTC.
-        command: The command that makes it again.
-        settings: Every setting, defaults included.
-        environment: Device, threads, library versions, commit, hashes of the code.
         denoiser: Weights file, hash, size, provenance.
         patch_size: Side of a patch, in pixels.
         height: Height of the canvases, in pixels.
@@ -166,11 +189,10 @@ class LatencyResults:
         absences: The points that are not there.
     """
 
-    name: str
-    created: str
-    command: str
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    FILE: ClassVar[str] = "latency.json"
+    AGREE: ClassVar[tuple[str, ...]] = ("settings", "environment", "denoiser")
+    IGNORED: ClassVar[frozenset[str]] = Record.IGNORED - {"threads"}  # it is time that is measured
+
     denoiser: dict[str, Any]
     patch_size: int
     height: int
@@ -203,6 +225,15 @@ class LatencyResults:
         """Whether a point is counted, be its runs timed or not."""
         return _the_one(self.points, strategy, width) is not None
 
+    def remaining(self, strategies: Iterable[str], width: int) -> list[str]:
+        """Returns those that have neither a finished point nor were left out."""
+        left_out = {(item.strategy, item.width) for item in self.absences if not item.failed}
+        return [
+            name
+            for name in strategies
+            if self.point(name, width) is None and (name, width) not in left_out
+        ]
+
     def absence(self, strategy: str, width: int) -> Absence | None:
         """Returns why a point is not there; None if that is not known."""
         return _the_one(self.absences, strategy, width)
@@ -212,7 +243,7 @@ class LatencyResults:
         found = [point for point in self.finished if point.strategy == strategy]
         return sorted(found, key=lambda point: point.width)
 
-    def ratio_to_naive(self, point: Point) -> Quartiles | None:
+    def ratio_to_naive(self, point: Point) -> Spread | None:
         """Returns seconds over those of `naive` in the same rounds; None if there are none."""
         naive = self.point(YARDSTICK, point.width)
         return naive and point.ratio_to(naive)
@@ -230,38 +261,7 @@ class LatencyResults:
         (self.points if isinstance(item, Point) else self.absences).append(item)
         self.points.sort(key=lambda point: (point.width, point.strategy))
 
-    def write(self, path: Path) -> None:
-        """Writes the run as JSON; a reader never sees half a file."""
-        write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "LatencyResults":
-        """Reads what `write` wrote.
-
-        Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it is damaged, or another version of this code wrote it.
-        """
-        try:
-            content = json.loads(path.read_text())
-            floor, points = content["floor"], content["points"]
-            rebuilt = {
-                "floor": floor and _floor_from(floor),
-                "points": [Point(**point | {"canvas": tuple(point["canvas"])}) for point in points],
-                "absences": [Absence(**absence) for absence in content["absences"]],
-            }
-            return cls(**content | rebuilt)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} must hold a run of benchmarks.latency by this version, but it is damaged "
-                f"or by another one ({type(error).__name__}: {error}); measure again."
-            ) from error
-
 
 def _the_one(items: Iterable[Any], strategy: str, width: int) -> Any:
     wanted = (item for item in items if (item.strategy, item.width) == (strategy, width))
     return next(wanted, None)
-
-
-def _floor_from(content: dict[str, Any]) -> Floor:
-    return Floor(**content | {"batches": [Batch(**batch) for batch in content["batches"]]})

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.latency.records import Floor, LatencyResults, Point
-from benchmarks.metrics.estimates import Quartiles
+from benchmarks.metrics.estimates import Spread
 
 __all__ = [
     "Column",
@@ -254,7 +254,7 @@ def _of_floor(figure: Callable[[Floor], float], floor: Floor | None) -> str:
     return ABSENT if floor is None else significant(figure(floor))
 
 
-def _spread(value: Quartiles, quartiles: bool) -> str:
+def _spread(value: Spread, quartiles: bool) -> str:
     median = significant(value.median)
     if not quartiles:
         return median

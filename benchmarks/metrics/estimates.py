@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["Curve", "Estimate", "Quartiles", "Spread"]
+__all__ = ["Curve", "Estimate", "Spread"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,28 +36,19 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Repeated timings, in seconds: their median and quartiles."""
+    """The middle half of repeated measurements, by linear interpolation between them.
+
+    >>> Spread.of([4.0, 1.0, 2.0])
+    Spread(median=2.0, lower=1.5, upper=3.0, repeats=3)
+    """
 
     median: float
     lower: float
     upper: float
     repeats: int
 
-
-@dataclasses.dataclass(frozen=True)
-class Quartiles:
-    """The middle half of repeated measurements, by linear interpolation between them.
-
-    >>> Quartiles.of([4.0, 1.0, 2.0])
-    Quartiles(median=2.0, lower=1.5, upper=3.0)
-    """
-
-    median: float
-    lower: float
-    upper: float
-
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Quartiles":
+    def of(cls, values: Sequence[float]) -> "Spread":
         """Returns the median and the quartiles of at least one value."""
         lower, median, upper = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
-        return cls(median, lower, upper)
+        return cls(median, lower, upper, len(values))

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from benchmarks.experiment.processes import Processes, runs_of
+from benchmarks.experiment.processes import ALONE, Processes, runs_of
 from benchmarks.metrics.features import FeatureNetwork
 from datamodules.patches import PatchData
 from patchcanvas.files import whole
@@ -43,7 +43,7 @@ class Reference:
 def reference_of(
     data: PatchData,
     features: FeatureNetwork,
-    processes: Processes,
+    processes: Processes = ALONE,
     *,
     count: int,
     side: int,

@@ -1,18 +1,14 @@
 """`python -m benchmarks.oracle`: every strategy against a field whose exact answer is known."""
 
 import dataclasses
-import shlex
 import sys
-import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.oracle.folder import PICTURE, RECORD, folder_for, hashes
+from benchmarks.experiment.folder import Experiment
 from benchmarks.oracle.measure import Trial, case_record, true_samples
 from benchmarks.oracle.picture import Strips, draw
 from benchmarks.oracle.plan import Job, planned, read_command
@@ -21,9 +17,10 @@ from benchmarks.oracle.table import case_table, document, line_of, notes
 from denoisers.contract import Image
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
-from patchcanvas.environment import describe_environment
 
 __all__ = ["main", "planned", "read_command"]
+
+PICTURE = "oracle.png"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,14 +40,12 @@ class Run:
     Args:
         jobs: What is to be measured.
         seed: Seeds the true samples of the picture.
-        folder: Where everything goes.
-        results: What is known so far.
+        experiment: Where everything goes, and what is known so far.
     """
 
     jobs: list[Job]
     seed: int
-    folder: Path
-    results: OracleResults
+    experiment: Experiment[OracleResults]
 
     @classmethod
     def prepare(cls, arguments: list[str]) -> "Run":
@@ -62,31 +57,40 @@ class Run:
         """
         command = read_command(arguments)
         jobs, settings = planned(command), command.settings
-        environment = describe_environment(torch.device("cpu"))
-        fresh = OracleResults(
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(["python", "-m", "benchmarks.oracle", *arguments]),
+        fresh = OracleResults.begun(
+            "benchmarks.oracle",
+            arguments,
+            name=settings.name,
             settings=command.record,
-            environment=environment | hashes(command.classes.values()),
+            device=torch.device("cpu"),
+            classes=command.classes.values(),
             cases=[case_record(job.case) for job in jobs],
         )
-        return cls(jobs, settings.seed, *folder_for(fresh, jobs, settings.results, settings.name))
+        experiment = Experiment.opened(
+            fresh, settings.results, complete=lambda found: complete(found, jobs), last=PICTURE
+        )
+        return cls(jobs, settings.seed, experiment)
 
     def execute(self, console: Console) -> int:
         """Fills the tables row by row; a finished row is on disk before the next begins."""
-        console.print(f"writing to {self.folder}", markup=False)
-        records = self.results.cases
+        with self.experiment:
+            return self._execute(console)
+
+    def _execute(self, console: Console) -> int:
+        folder, results = self.experiment.path, self.experiment.record
+        console.print(f"writing to {folder}", markup=False)
+        records = results.cases
         with progress_bars(console, longest=max(len(case.name) for case in records)) as progress:
             pairs = zip(self.jobs, records, strict=True)
             strips = [self._strips(job, record, progress) for job, record in pairs]
-        draw(strips, self.folder / PICTURE)
-        (self.folder / "oracle.md").write_text(document(self.results))
+        draw(strips, folder / PICTURE)
+        (folder / "oracle.md").write_text(document(results))
         screen = Console()
         for record in records:
             screen.print(case_table(record))
             screen.print()
-        screen.print(*notes(self.results), sep="\n", markup=False, highlight=False)
-        console.print(f"picture: {self.folder / PICTURE}", markup=False)
+        screen.print(*notes(results), sep="\n", markup=False, highlight=False)
+        console.print(f"picture: {folder / PICTURE}", markup=False)
         return 1 if any(record.failures for record in records) else 0
 
     def _strips(self, job: Job, record: CaseRecord, progress: Progress) -> Strips:
@@ -115,24 +119,29 @@ class Run:
         Returns:
             Samples to look at; None if there is no row.
         """
-        try:
+
+        def drawn() -> Image:
+            images = trial.drawn()
             if trial.name not in {row.strategy for row in record.rows}:
-                drawn, row = trial.drawn(), trial.measured(advance)
+                row = trial.measured(advance)
                 record.rows.append(row)
-                self.results.write(self.folder / RECORD)
+                self.experiment.write()
                 told(progress, f"{record.name}, {line_of(row)}")
-                return drawn
-            return trial.drawn()
-        except OSError:
-            raise  # every strategy would fail alike
-        except Exception as error:
-            # One strategy's failure must not cost the others their rows.
-            record.failures[trial.name] = f"{type(error).__name__}: {error}"
-            self.results.write(self.folder / RECORD)
-            with (self.folder / f"{trial.name}.error.txt").open("a") as file:
-                file.write(f"{record.name}\n{traceback.format_exc()}\n")
-            progress.console.print(f"{trial.name} failed on {record.name}: {error}", markup=False)
-            return None
+            return images
+
+        return self.experiment.attempt(
+            trial.name,
+            drawn,
+            failed=lambda reason: record.failures.update({trial.name: reason}),
+            console=progress.console,
+            place=f"on {record.name}",
+        )
+
+
+def complete(results: OracleResults, jobs: list[Job]) -> bool:
+    """Whether every strategy has its rows; one that has failed is tried again."""
+    there = [{row.strategy for row in case.rows} for case in results.cases]
+    return there == [{trial.name for trial in job.trials} for job in jobs]
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """What a run of the oracle leaves behind: every figure with what made it, as JSON."""
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from benchmarks.experiment.record import Record
 from benchmarks.oracle.probe import Method
-from patchcanvas.records import write_json
 
 __all__ = ["CaseRecord", "Evaluations", "OracleResults", "OracleRow", "Place", "Sampling"]
 
@@ -131,48 +129,13 @@ class CaseRecord:
 
 
 @dataclasses.dataclass
-class OracleResults:
+class OracleResults(Record):
     """A whole run.
 
     Args:
-        created: When it was begun, ISO 8601, UTC.
-        command: The command that makes it again.
-        settings: Every setting, defaults included.
-        environment: Device, threads, library versions, commit, hashes of the code.
         cases: The fields.
     """
 
-    created: str
-    command: str
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    FILE: ClassVar[str] = "oracle.json"
+
     cases: list[CaseRecord]
-
-    def write(self, path: Path) -> None:
-        """Writes the run as JSON; a reader never sees half a file."""
-        write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "OracleResults":
-        """Reads what `write` wrote."""
-        content = json.loads(path.read_text())
-        return cls(**content | {"cases": [_case_from(case) for case in content["cases"]]})
-
-
-def _case_from(content: dict[str, Any]) -> CaseRecord:
-    sizes = {
-        name: tuple(content[name]) for name in ("canvas", "window", "wraps") if name in content
-    }
-    return CaseRecord(**content | sizes | {"rows": [_row_from(row) for row in content["rows"]]})
-
-
-def _row_from(content: dict[str, Any]) -> OracleRow:
-    start, sampling = content["true_start"], content["sampling"]
-    return OracleRow(
-        **content
-        | {
-            "true_start": start and Place(**start),
-            "sampling": sampling and Sampling(**sampling),
-            "evaluations": Evaluations(**content["evaluations"]),
-        }
-    )

@@ -11,10 +11,9 @@ from benchmarks.comparison.records import Results
 from benchmarks.report.latex import latex
 from benchmarks.report.page import write_report
 from benchmarks.report.table import markdown
+from patchcanvas.records import read_record
 
 __all__ = ["main", "read_results"]
-
-RECORD = "results.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,13 +49,13 @@ def read_results(path: Path) -> tuple[Results, Path]:
         FileNotFoundError: If there is none.
         ValueError: If it is damaged, or no run of this version.
     """
-    record = path / RECORD if path.is_dir() else path
+    record = path / Results.FILE if path.is_dir() else path
     if not record.is_file():
         raise FileNotFoundError(
-            f"the folder of a run holds a {RECORD}, but there is no {record}; give a folder that "
-            "benchmarks.run wrote, such as one below results/."
+            f"the folder of a run holds a {Results.FILE}, but there is no {record}; give a "
+            "folder that benchmarks.run wrote, such as one below results/."
         )
-    return Results.read(record), record.parent
+    return read_record(Results, record), record.parent
 
 
 def _parser() -> argparse.ArgumentParser:

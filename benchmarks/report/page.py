@@ -12,7 +12,7 @@ import jinja2
 
 from benchmarks.comparison.records import Results
 from benchmarks.latency.picture import seconds_against_width
-from benchmarks.latency.records import RECORD, LatencyResults
+from benchmarks.latency.records import LatencyResults
 from benchmarks.metrics.catalogue import CURVES, FIGURES
 from benchmarks.report.canvases import gallery
 from benchmarks.report.columns import (
@@ -35,6 +35,7 @@ from benchmarks.report.plots import (
     svg,
 )
 from benchmarks.report.words import paragraphs
+from patchcanvas.records import read_record
 
 __all__ = ["write_report"]
 
@@ -177,8 +178,8 @@ def _latency_plot(folder: Path) -> dict[str, Any]:
         OSError: If the folder has no record.
         ValueError: If its record is damaged, or has no finished timing.
     """
-    path = folder / RECORD
-    record = LatencyResults.read(path)
+    path = folder / LatencyResults.FILE
+    record = read_record(LatencyResults, path)
     if not record.finished:
         raise ValueError(f"{path} has no finished timing yet; wait for it.")
     alt = "Seconds for one canvas of every strategy against the width of the canvas"

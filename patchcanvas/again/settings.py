@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from patchcanvas.cli import command_line as cli
-from patchcanvas.outpainting.settings import named
+from patchcanvas.cli.words import named
 
 __all__ = ["AgainSettings", "read_settings"]
 

@@ -1,10 +1,10 @@
 """Where pictures go, and what lies there already."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from patchcanvas.outpainting.settings import PROGRAM, OutpaintSettings
+from patchcanvas.output import record_of, refuse_foreign, refuse_inputs, refuse_unwritable
 from patchcanvas.provenance import Origin
 
 __all__ = [
@@ -12,9 +12,6 @@ __all__ = [
     "holds_another",
     "holds_same",
     "new_files",
-    "refuse_foreign",
-    "refuse_inputs",
-    "refuse_unwritable",
 ]
 
 # Settings that a picture does not depend on but through what else its record says.
@@ -63,48 +60,6 @@ def numbered(path: Path, count: int) -> list[Path]:
     return [path.with_name(f"{path.stem}-{number:03d}{path.suffix}") for number in range(count)]
 
 
-def refuse_inputs(files: list[Path], **inputs: Path | None) -> None:
-    """Checks that nothing that was given is written over, by whatever path.
-
-    Args:
-        files: What will be written.
-        inputs: What was given, by what it is.
-
-    Raises:
-        ValueError: If it would be.
-    """
-    for name, given in inputs.items():
-        for file in files:
-            if given is not None and file.exists() and given.exists() and file.samefile(given):
-                raise ValueError(f"output must be another file than the {name}, got {file}.")
-
-
-def refuse_foreign(files: list[Path], program: str) -> None:
-    """Checks that no file is there that was not made by a program.
-
-    Raises:
-        ValueError: If one is.
-    """
-    for file in files:
-        found = record_of(file)
-        if file.exists() and (found is None or found.program != program):
-            raise ValueError(
-                f"{file} is there and was not made by {program}: give another output=, or "
-                "overwrite=true."
-            )
-
-
-def refuse_unwritable(folder: Path) -> None:
-    """Checks that files can be written in a folder, which need not be there yet.
-
-    Raises:
-        OSError: If they cannot.
-    """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise PermissionError(f"nothing can be written in {folder}: give another output=.")
-
-
 def holds_same(file: Path, origin: Origin) -> bool:
     """Whether the very picture that is to be made is there."""
     found = record_of(file)
@@ -114,14 +69,6 @@ def holds_same(file: Path, origin: Origin) -> bool:
 def holds_another(file: Path, origin: Origin) -> bool:
     """Whether something else is there."""
     return file.exists() and not holds_same(file, origin)
-
-
-def record_of(file: Path) -> Origin | None:
-    """Returns the record of a picture; None for whatever else there is."""
-    try:
-        return Origin.read(file)
-    except (OSError, ValueError):
-        return None
 
 
 def same_picture(one: Origin, other: Origin) -> bool:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from datamodules.nothing import Nothing
 from patchcanvas.accounting import Metered
+from patchcanvas.budget import network_calls
 from patchcanvas.cli.command_line import Command
 from patchcanvas.context.choice import telling_of
 from patchcanvas.context.conditioner import Telling
-from patchcanvas.counting import network_calls
 from patchcanvas.environment import resolve_device
 from patchcanvas.making import Maker, refuse_misfits, tuned
 from patchcanvas.model import Model, load_model

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from patchcanvas.cli.command_line import Command, described, read, with_defaults_of_pretrained
 from patchcanvas.cli.settings import DEFAULT_CONTEXT, DEFAULT_SOLVER
+from patchcanvas.cli.words import named
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.image_file import MAX_MEGAPIXELS, refuse_megapixels
 from patchcanvas.runtime import DEFAULT_RUNTIME, Runtime
 from sampling.solvers import Solver
 
-__all__ = ["PROGRAM", "Loops", "OutpaintSettings", "named", "read_command"]
+__all__ = ["PROGRAM", "Loops", "OutpaintSettings", "read_command"]
 
 PROGRAM = "patchcanvas outpaint"
 PRESETS = Path(__file__).parents[2] / "configs" / "outpaint"
 SIZE = re.compile(r"(\d+)[xX×](\d+)")  # noqa: RUF001  the sign is what people write
-SETTING = re.compile(r"--|-h$|[A-Za-z_][\w.]*=")
 PLACE = re.compile(r"(-?\d+),(-?\d+)")
 
 
@@ -172,30 +172,3 @@ def read_command(arguments: list[str]) -> Command:
             f"strategy must be one strategy, for one picture, got {command.settings.strategy}."
         )
     return command
-
-
-def named(arguments: list[str], name: str) -> list[str]:
-    """Returns the words with `name=` before the first that is neither a setting nor its value.
-
-    A word with `=` that is a file with an ending, `photo=1.png`, is no setting.
-
-    >>> named(["--to", "64x32", "photo.jpg", "seed=3"], "image")
-    ['--to=64x32', 'image=photo.jpg', 'seed=3']
-    """
-    words: list[str] = []
-    unnamed = name
-    for word in arguments:
-        if words and words[-1].startswith("--") and not re.search("=|^--help$", words[-1]):
-            words[-1] += f"={word}"
-        elif unnamed and (not SETTING.match(word) or is_file(word)):
-            words.append(f"{unnamed}={word}")
-            unnamed = ""
-        else:
-            words.append(word)
-    return words
-
-
-def is_file(word: str) -> bool:
-    """Whether a word is the name of a file with an ending of letters."""
-    path = Path(word)
-    return path.suffix[1:].isalpha() and path.is_file()

@@ -19,6 +19,7 @@ from patchcanvas.environment import (
     describe_environment,
     resolve_device,
 )
+from patchcanvas.files import unlock
 from patchcanvas.image_file import read_image
 from patchcanvas.sources import MAKING, sha256_of_sources
 from patchcanvas.streaming.folder import ENDS, LOG, PLOT, TILES, StripFolder
@@ -31,8 +32,6 @@ from sampling.noise import CanvasNoise
 from strategies.conveyor import Conveyor, State
 
 __all__ = ["Run", "main"]
-
-# The code that pixels depend on: a strip goes on for as long as that is the same.
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,7 +86,7 @@ class Run:
         try:
             growth = growth_in(folder, conveyor, denoiser, noise, state, settings)
         except BaseException:
-            folder.unlock()
+            unlock(folder.path)
             raise
         return cls(settings, growth)
 
@@ -105,7 +104,7 @@ class Run:
                 self.growth.save()
                 self._draw(console)
             finally:
-                folder.unlock()
+                unlock(folder.path)
         return 0
 
     def _grow(self, console: Console) -> None:
@@ -151,7 +150,7 @@ def growth_in(
         Metered(denoiser),
         noise,
         folder,
-        Record.read(folder.record_path),
+        folder.record(),
         standing,
         Log(folder.path / LOG, standing.log_size),
         settings.measure,

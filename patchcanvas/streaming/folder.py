@@ -4,20 +4,20 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from jaxtyping import UInt8
 from torch import Tensor
 
+from patchcanvas.files import LOCK, lock, unlock
 from patchcanvas.pictures import read_picture, write_picture
+from patchcanvas.records import read_record, write_record
 from patchcanvas.streaming.records import Record
 from patchcanvas.streaming.state import Standing
 
 __all__ = ["ENDS", "LOG", "PLOT", "TILES", "StripFolder"]
 
-RECORD, STATE, LOG, LOCK = "stream.json", "state.safetensors", "measurements.jsonl", ".lock"
+RECORD, STATE, LOG = "stream.json", "state.safetensors", "measurements.jsonl"
 PLOT, ENDS = "measurements.png", "ends.png"
 TILES = "tiles/{:08d}.png"
-LOCKS: dict[Path, FileLock] = {}  # those that this process holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,43 +44,31 @@ class StripFolder:
         if path.is_dir() and not folder.record_path.is_file():
             folder._refuse_foreign()
         path.mkdir(parents=True, exist_ok=True)
-        folder.lock()
+        lock(path, instead="folder")
         try:
             if folder.record_path.is_file():
-                Record.read(folder.record_path).refuse_other(fresh, path)
+                folder.record().refuse_other(fresh, path)
             else:
-                fresh.write(folder.record_path)
+                write_record(folder.record_path, fresh)
             folder._tidy()
         except BaseException:
-            folder.unlock()
+            unlock(path)
             raise
         return folder
 
-    def lock(self) -> None:
-        """Keeps other runs out of the folder, until `unlock` or the end of the process.
-
-        Raises:
-            ValueError: If another run is going on there.
-        """
-        lock = FileLock(self.path / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ValueError(
-                f"another command makes the strip in {self.path} grow: wait for it, stop it, or "
-                "give another folder=…"
-            ) from error
-        LOCKS[self.path] = lock
-
-    def unlock(self) -> None:
-        """Lets other runs in."""
-        if self.path in LOCKS:
-            LOCKS.pop(self.path).release()
-
     @property
     def record_path(self) -> Path:
-        """The record."""
+        """Where the record lies."""
         return self.path / RECORD
+
+    def record(self) -> Record:
+        """Reads the record.
+
+        Raises:
+            OSError: If it cannot be read.
+            ValueError: If it is damaged, or another version of this code wrote it.
+        """
+        return read_record(Record, self.record_path, mend="give another folder=…")
 
     def tile_path(self, number: int) -> Path:
         """Returns where a PNG lies."""
@@ -95,7 +83,7 @@ class StripFolder:
         path = self.path / STATE
         if path.is_file():
             return Standing.read(path)
-        if Record.read(self.record_path).columns:
+        if self.record().columns:
             raise ValueError(
                 f"{path} is missing, without which the strip cannot be gone on with: put it back, "
                 "delete the folder, or give another folder=…"
@@ -106,7 +94,7 @@ class StripFolder:
         """Writes where the strip stands, first so that it can go on, then for readers."""
         standing.write(self.path / STATE)
         record.columns, record.seconds = standing.columns, standing.seconds
-        record.write(self.record_path)
+        write_record(self.record_path, record)
 
     def write_tile(self, number: int, tile: UInt8[Tensor, "channels height width"]) -> None:
         """Writes a PNG in one stroke."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from patchcanvas.records import changes, write_json
+from patchcanvas.records import changes, from_json
 
 __all__ = ["Log", "Measurement", "Record"]
 
@@ -56,9 +56,9 @@ class Record:
         """What two commands must share for the second to go on with the strip of the first."""
         return {
             "settings": {key: self.settings[key] for key in self.settings if key not in HOW},
-            "weights_sha256": self.denoiser["weights_sha256"],
+            "weights_sha256": self.denoiser.get("weights_sha256"),
             "known": self.known,
-            "environment": {key: self.environment[key] for key in WHERE},
+            "environment": {key: self.environment.get(key) for key in WHERE},
         }
 
     def refuse_other(self, fresh: "Record", folder: Path) -> None:
@@ -76,28 +76,6 @@ class Record:
                 f"{folder} holds a strip that was made otherwise ({listed}): give what it was made "
                 "with, or another folder=…"
             )
-
-    def write(self, path: Path) -> None:
-        """Writes the record as JSON; a reader never sees half a file."""
-        write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "Record":
-        """Reads what `write` wrote.
-
-        Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it is damaged, or another version of this code wrote it.
-        """
-        try:
-            record = cls(**json.loads(path.read_text()))
-            _ = record.protocol
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} must be the record of a strip by this version, but it is damaged or by "
-                f"another one ({type(error).__name__}: {error}); give another folder=…"
-            ) from error
-        return record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +140,7 @@ class Log:
         stride = -(-count // most) or 1
         with self.path.open("rb") as file:
             return [
-                Measurement(**json.loads(line))
+                from_json(Measurement, line, f"line {number + 1} of {self.path}")
                 for number, line in enumerate(self._lines(file))
                 if number % stride == 0
             ]

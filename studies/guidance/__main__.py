@@ -4,6 +4,7 @@ import sys
 
 from typing_extensions import override
 
+from benchmarks.experiment.pictures import read_pictures
 from benchmarks.inpainting.masks import MaskName
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import Figure
@@ -13,6 +14,7 @@ from patchcanvas.cli.command_line import Command, described, read
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.making import Pictures
+from patchcanvas.sources import STUDYING
 from strategies.canvas import Canvas
 from studies.guidance.figures import halves_compared
 from studies.guidance.picture import draw_curves
@@ -37,7 +39,7 @@ class Guidance(Study):
     """Weights and weak branches, at equal evaluations and at equal steps."""
 
     PROGRAM, PICTURE = "studies.guidance", "guidance.png"
-    PACKAGES = ("inpainting", "guidance")
+    PACKAGES = STUDYING
 
     @classmethod
     @override
@@ -81,9 +83,9 @@ class Guidance(Study):
         for row in self.results.rows:
             if row.steps and not row.name.endswith(EQUAL_STEPS):
                 name = row.name.replace(", ", "\n")
-                columns[name] = self.folder.read_pictures(row.pictures)
-        draw_grid(columns, self.folder.path / "completions.png")
-        draw_curves(self.results, self.folder.path / self.PICTURE)
+                columns[name] = read_pictures(self.experiment.path, row.pictures)
+        draw_grid(columns, self.experiment.path / "completions.png")
+        draw_curves(self.results, self.experiment.path / self.PICTURE)
 
 
 if __name__ == "__main__":

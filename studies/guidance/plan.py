@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from benchmarks.inpainting.budget import with_steps
 from benchmarks.inpainting.settings import chosen
 from benchmarks.inpainting.study import Trial, within
 from benchmarks.metrics.texture import OCTAVES
@@ -46,7 +45,7 @@ def planned(command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[T
             label = row_name(weight, branch)
             trials.append(Trial(MASK, label, own))
             if settings.equal_steps and own.solver.num_steps != plain.solver.num_steps:
-                same = with_steps(own, plain.solver.num_steps)
+                same = own.with_steps(plain.solver.num_steps)
                 again.append(Trial(MASK, f"{label}, {EQUAL_STEPS}", same))
     return trials + again
 

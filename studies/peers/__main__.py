@@ -2,12 +2,10 @@
 
 import dataclasses
 import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import diffusers.utils.logging
@@ -16,15 +14,14 @@ import transformers.utils.logging
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.experiment.folder import Experiment
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
-from patchcanvas.environment import describe_environment
-from patchcanvas.sources import STUDYING, sha256_of_sources
+from patchcanvas.sources import STUDYING
 from studies.peers.defects import cases, found
-from studies.peers.folder import folder_for
 from studies.peers.jobs import PeerError
 from studies.peers.plan import Bench, Entrant, loaded
-from studies.peers.records import MULTIDIFFUSION, PANORAMA, RECORD, PeerResults, Row
+from studies.peers.records import MULTIDIFFUSION, PANORAMA, PeerResults, Row
 from studies.peers.settings import Command, read_command
 from studies.peers.table import TABLE, document
 from studies.peers.theirs import Theirs, Worker
@@ -50,15 +47,18 @@ class Run:
 
     Args:
         bench: The models, on both sides.
-        folder: Where everything goes.
-        results: What is known so far.
+        experiment: Where everything goes, and what is known so far.
         resources: What is closed at the end: the peer's process and its files.
     """
 
     bench: Bench
-    folder: Path
-    results: PeerResults
+    experiment: Experiment[PeerResults]
     resources: ExitStack
+
+    @property
+    def results(self) -> PeerResults:
+        """What is known so far."""
+        return self.experiment.record
 
     @classmethod
     def prepare(cls, arguments: list[str]) -> "Run":
@@ -85,20 +85,30 @@ class Run:
                     f"the peer must be able to load the model {path}: {error}"
                 ) from error
             bench = Bench(settings, model, path, worker, scratch)
-            folder, results = folder_for(fresh_results(command, arguments, bench), settings.results)
-            return cls(bench, folder, results, resources.pop_all())
+            experiment = Experiment.opened(
+                fresh_results(command, arguments, bench),
+                settings.results,
+                complete=lambda found: True,  # its table is there when everything is
+                last=TABLE,
+            )
+            return cls(bench, experiment, resources.pop_all())
         raise AssertionError("nothing is swallowed")
 
     def execute(self, console: Console) -> int:
         """Measures the defects, then the seconds; every round is on disk before the next begins."""
-        console.print(f"writing to {self.folder}", markup=False)
+        with self.experiment:
+            return self._execute(console)
+
+    def _execute(self, console: Console) -> int:
+        folder = self.experiment.path
+        console.print(f"writing to {folder}", markup=False)
         with self.resources, progress_bars(console) as progress:
             self._find(progress)
             self._time(progress)
         text = document(self.results)
-        (self.folder / TABLE).write_text(text)
+        (folder / TABLE).write_text(text)
         Console(soft_wrap=True).print(text, markup=False, highlight=False)
-        console.print(f"table: {self.folder / TABLE}", markup=False)
+        console.print(f"table: {folder / TABLE}", markup=False)
         return 0
 
     def _find(self, progress: Progress) -> None:
@@ -108,7 +118,7 @@ class Run:
         task = progress.add_task("defects", total=len(planned), completed=done)
         for case in planned[done:]:
             self.results.findings.append(found(case, *self.bench.sides(case.pipeline)))
-            self._save()
+            self.experiment.write()
             progress.advance(task)
             told(progress, self.results.findings[-1].line)
 
@@ -126,7 +136,7 @@ class Run:
                 timings[entrant.key] = entrant.maker.made(entrant.job).timing
                 progress.advance(task)
             self.results.rows = [row.added(timings[row.key]) for row in self.results.rows]
-            self._save()
+            self.experiment.write()
             told(progress, f"round {number + 1} of {repeats}: {_seconds(self.results.rows)}")
 
     def _warmed_up(self, entrants: list[Entrant], advance: Callable[[], None]) -> list[Row]:
@@ -142,9 +152,6 @@ class Run:
         self.results.deviation = float(theirs.std())
         return rows
 
-    def _save(self) -> None:
-        self.results.write(self.folder / RECORD)
-
 
 def _seconds(rows: list[Row]) -> str:
     """Returns what the last run of every row took."""
@@ -158,13 +165,13 @@ def _seconds(rows: list[Row]) -> str:
 def fresh_results(command: Command, arguments: list[str], bench: Bench) -> PeerResults:
     """Returns the record of a run that has not begun."""
     small = {"file": "a small random one"} if command.settings.denoiser is None else {}
-    return PeerResults(
+    return PeerResults.begun(
+        "studies.peers",
+        arguments,
         name=command.settings.name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", "-m", "studies.peers", *arguments]),
         settings=command.record,
-        environment=describe_environment(torch.device("cpu"))
-        | {"sources": sha256_of_sources(packages=STUDYING)},
+        device=torch.device("cpu"),
+        packages=STUDYING,
         peer=bench.worker.introduction,
         denoiser=bench.model.description() | small,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

@@ -1,18 +1,15 @@
 """What a run leaves behind: every timing and every finding with what made it, as JSON."""
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from benchmarks.metrics.estimates import Quartiles
-from patchcanvas.records import write_json
+from benchmarks.experiment.record import Record
+from benchmarks.metrics.estimates import Spread
 from studies.peers.jobs import Timing
 
-__all__ = ["DIFFCOLLAGE", "FORWARDS", "MULTIDIFFUSION", "PANORAMA", "RECORD"]
+__all__ = ["DIFFCOLLAGE", "FORWARDS", "MULTIDIFFUSION", "PANORAMA"]
 __all__ += ["Finding", "PeerResults", "Row"]
 
-RECORD = "results.json"  # in the folder of a run
 PANORAMA = "panorama pipeline"
 MULTIDIFFUSION, DIFFCOLLAGE = "multidiffusion", "diffcollage"
 FORWARDS = "the evaluations of diffcollage alone"
@@ -107,21 +104,21 @@ class Row:
         return self.name, self.batch, self.decoded
 
     @property
-    def latency(self) -> Quartiles:
+    def latency(self) -> Spread:
         """Seconds of a run."""
-        return Quartiles.of(self.seconds)
+        return Spread.of(self.seconds)
 
     @property
-    def outside(self) -> Quartiles:
+    def outside(self) -> Spread:
         """Seconds of a run that were not spent inside the network."""
         pairs = zip(self.seconds, self.network_seconds, strict=True)
-        return Quartiles.of([whole - inside for whole, inside in pairs])
+        return Spread.of([whole - inside for whole, inside in pairs])
 
     @property
-    def over_inside(self) -> Quartiles:
+    def over_inside(self) -> Spread:
         """Seconds of a run over those of the same run that were spent inside the network."""
         pairs = zip(self.seconds, self.network_seconds, strict=True)
-        return Quartiles.of([whole / inside for whole, inside in pairs])
+        return Spread.of([whole / inside for whole, inside in pairs])
 
     def added(self, timing: Timing) -> "Row":
         """Returns the row with one more run."""
@@ -132,22 +129,17 @@ class Row:
             copy_seconds=[*self.copy_seconds, timing.copy_seconds],
         )
 
-    def ratio_to(self, other: "Row") -> Quartiles:
+    def ratio_to(self, other: "Row") -> Spread:
         """Returns seconds over those of another row in the same round."""
         pairs = zip(self.seconds, other.seconds, strict=True)
-        return Quartiles.of([mine / its for mine, its in pairs])
+        return Spread.of([mine / its for mine, its in pairs])
 
 
 @dataclasses.dataclass
-class PeerResults:
+class PeerResults(Record):
     """A whole run.
 
     Args:
-        name: The run's name.
-        created: When it was begun, ISO 8601, UTC.
-        command: The command that makes it again.
-        settings: Every setting, defaults included.
-        environment: Our device, threads, versions, commit, hash of the code.
         peer: The peer's Python, threads and versions.
         denoiser: Weights, hash, size of the model on both sides.
         load: Mean number of busy processes in the minute before the run; None where the system
@@ -158,11 +150,10 @@ class PeerResults:
         findings: The defects.
     """
 
-    name: str
-    created: str
-    command: str
-    settings: dict[str, Any]
-    environment: dict[str, Any]
+    FILE: ClassVar[str] = "peers.json"
+    AGREE: ClassVar[tuple[str, ...]] = ("settings", "environment", "peer", "denoiser")
+    IGNORED: ClassVar[frozenset[str]] = Record.IGNORED - {"threads"}  # it is time that is measured
+
     peer: dict[str, Any]
     denoiser: dict[str, Any]
     load: float | None
@@ -191,28 +182,3 @@ class PeerResults:
         """Returns the peer with as many views a call as are fastest, of those that were tried."""
         tried = [row for row in self.rows if (row.name, row.decoded) == (PANORAMA, decoded)]
         return min(tried, key=lambda row: row.latency.median)
-
-    def write(self, path: Path) -> None:
-        """Writes the run as JSON; a reader never sees half a file."""
-        write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> "PeerResults":
-        """Reads what `write` wrote.
-
-        Raises:
-            OSError: If the file cannot be read.
-            ValueError: If it is damaged, or another version of this code wrote it.
-        """
-        try:
-            content = json.loads(path.read_text())
-            rebuilt = {
-                "rows": [Row(**row) for row in content["rows"]],
-                "findings": [Finding(**finding) for finding in content["findings"]],
-            }
-            return cls(**content | rebuilt)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"{path} must hold a run of studies.peers by this version, but it is damaged or "
-                f"by another one ({type(error).__name__}: {error}); measure again."
-            ) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from rich.cells import cell_len
 
 from benchmarks.latency.table import ABSENT, TIMES, significant
-from benchmarks.metrics.estimates import Quartiles
+from benchmarks.metrics.estimates import Spread
 from studies.peers.records import DIFFCOLLAGE, FORWARDS, Finding, PeerResults, Row
 
 __all__ = ["TABLE", "document", "markdown", "notes"]
@@ -96,7 +96,7 @@ def notes(results: PeerResults) -> list[str]:
     ours = ", ".join(f"{name} {environment['versions'][name]}" for name in LIBRARIES[:2])
     theirs = ", ".join(f"{name} {peer['versions'][name]}" for name in LIBRARIES)
     default = results.default()
-    copies = Quartiles.of(default.copy_seconds)
+    copies = Spread.of(default.copy_seconds)
     return [
         f"One panorama of {settings['height']} x {settings['width']} px, {settings['num_steps']} "
         f"steps of DDIM, guidance {settings['guidance']:g}, seed {settings['seed']}, views of 64 "
@@ -120,10 +120,10 @@ def notes(results: PeerResults) -> list[str]:
     ]
 
 
-def spread(value: Quartiles) -> str:
+def spread(value: Spread) -> str:
     """Returns a median with its quartiles.
 
-    >>> spread(Quartiles(0.25, 0.2, 0.5))
+    >>> spread(Spread(0.25, 0.2, 0.5, repeats=5))
     '0.250 [0.200, 0.500]'
     """
     return f"{significant(value.median)} [{significant(value.lower)}, {significant(value.upper)}]"
