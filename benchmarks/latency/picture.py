@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from benchmarks.latency.records import LatencyResults, Point
-from benchmarks.latency.table import short
 from benchmarks.metrics.estimates import Quartiles
 from benchmarks.oracle.picture import colours
+from benchmarks.tables.columns import short
 
 __all__ = ["apart", "draw", "seconds_against_width"]
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from benchmarks.oracle.records import CaseRecord
-from benchmarks.oracle.table import ERROR, W2, error_of, ordered, short
+from benchmarks.oracle.table import W2, error_of, ordered
+from benchmarks.tables.columns import PLUS_MINUS, short
 from denoisers.contract import Image
 
 __all__ = ["Strips", "colours", "draw"]
@@ -68,7 +69,7 @@ def _curves(figure: SubFigure, record: CaseRecord, palette: dict[str, tuple[floa
     lower.axhline(0, color="black", linewidth=1.5)
     for row in ordered(record):
         style = {"color": palette[row.strategy], "linestyle": "--" if row.sampling else "-"}
-        error = f" {ERROR} {error_of(row)}" if row.sampling else ""
+        error = f" {PLUS_MINUS} {error_of(row)}" if row.sampling else ""
         label = f"{short(row.strategy)}  {row.w2:.4f}{error}"
         upper.plot(distances, row.correlation, label=label, **style)
         pairs = zip(row.correlation, record.correlation, strict=True)

@@ -17,7 +17,6 @@ from benchmarks.metrics.catalogue import CURVES, FIGURES
 from benchmarks.report.canvases import gallery
 from benchmarks.report.columns import (
     baselines,
-    best_entries,
     columns,
     comparable,
     figure_name,
@@ -105,13 +104,11 @@ def write_report(
 def _content(results: Results, folder: Path, latency: Path | None) -> dict[str, Any]:
     """Returns what the template shows."""
     shown = columns(results)
-    body = lines(results, shown)
     script = SCRIPT.read_text(encoding="utf-8")
     return {
         "results": results,
         "columns": shown,
-        "lines": body,
-        "best": best_entries(body, shown),
+        "lines": lines(results),
         "notes": notes(results),
         "guide": {
             figure_name(results, name): FIGURES[name]
