@@ -7,6 +7,7 @@ A network is fit to judge seams only if crops with a seam inside one photograph,
 plausible on both sides, lie far above the floor.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from benchmarks.metrics.features import build_features
 from benchmarks.metrics.frechet import frechet_distance
+from benchmarks.tables.columns import columns_of, markdown
 from datamodules.photos import Photos
 
 __all__ = ["feature_check", "spoilt_crops"]
@@ -78,9 +80,12 @@ def feature_check(
     }
     print(f"{network.name}, {network.dimensions} dimensions, {count} crops of {SIDE} x {SIDE},")
     print(f"seed {seed}, fingerprint {network.fingerprint[:16]}\n")
-    print("| crops | Frechet distance | times the floor |\n|---|---|---|")
-    for name, distance in distances.items():
-        print(f"| {name} | {distance:.4g} | {distance / distances['sound']:.1f} |")
+    cells: dict[str, Callable[[str], str]] = {
+        "crops": str,
+        "Frechet distance": lambda name: f"{distances[name]:.4g}",
+        "times the floor": lambda name: f"{distances[name] / distances['sound']:.1f}",
+    }
+    print(markdown(columns_of([*distances], cells)))
 
 
 def _crops(photos: Photos, first: int, count: int, width: int) -> UInt8[Tensor, "count 3 32 width"]:

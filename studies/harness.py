@@ -3,8 +3,10 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -13,11 +15,12 @@ from torch import Tensor
 from benchmarks.comparison.records import Results
 from benchmarks.experiment.folder import HOW
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.tables.columns import ABSENT
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import read_picture
 from studies.training import run
 
-__all__ = ["Run", "cells", "finished", "measured", "pictured", "said", "table"]
+__all__ = ["Run", "cells", "finished", "measured", "pictured", "said"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +107,18 @@ def said(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def cells(figures: Mapping[str, Estimate], names: Iterable[str]) -> list[str]:
-    """Returns the cells of figures with their intervals; empty ones where there is none."""
-    return [
-        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ""
-        for one in map(figures.get, names)
-    ]
+def cells(
+    heads: Mapping[str, str], figures: Callable[[Any], Mapping[str, Estimate]]
+) -> dict[str, Callable[[Any], str]]:
+    """Returns what stands under the heads of figures: each with its interval, if there is one.
 
+    Args:
+        heads: By the names of the figures.
+        figures: Returns those of a row.
+    """
 
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Returns the lines of a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    def cell(row: Any, name: str) -> str:
+        one = figures(row).get(name)
+        return f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ABSENT
+
+    return {head: partial(cell, name=name) for name, head in heads.items()}

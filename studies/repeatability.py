@@ -14,6 +14,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +24,7 @@ from benchmarks.comparison.records import Results, Row
 from benchmarks.comparison.samples import SampleFiles
 from benchmarks.experiment.folder import new_path
 from benchmarks.metrics.catalogue import FIGURES
+from benchmarks.tables.columns import columns_of, markdown
 
 __all__ = ["Variant", "main"]
 
@@ -102,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (RuntimeError, ValueError) as error:
         console.print(f"error: {error}", markup=False)
         return 2
-    page = "\n".join(_table(outcomes))
+    page = "\n\n".join(_tables(outcomes))
     (folder / "repeatability.md").write_text(page + "\n")
     print(page)
     return 0 if all(_same(outcome, outcomes[0]) for outcome in outcomes) else 1
@@ -186,23 +189,27 @@ def _rows(outcome: Outcome) -> list[Row]:
     return [row for row in (results.real, results.patches, *results.rows) if row is not None]
 
 
-def _table(outcomes: list[Outcome]) -> list[str]:
-    """Returns the table in Markdown: every figure of every strategy, as many digits as it has."""
-    first = outcomes[0].results
-    lines = []
-    for place, row in enumerate(first.rows):
-        names = [name for name in FIGURES if name in row.figures]
-        heads = ["", *(FIGURES[name].title for name in names), "canvases", "equal"]
-        lines += [f"`{row.strategy}`", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-        for outcome in outcomes:
-            values = [f"{outcome.results.rows[place].figures[name].value:.12g}" for name in names]
-            kills = ", ".join(map(str, outcome.killed_at))
-            name = outcome.variant.name + (f" (at {kills} samples)" if kills else "")
-            hashed = outcome.canvases[row.strategy][:12]
-            equal = "yes" if _same(outcome, outcomes[0]) else "no"
-            lines.append(f"| {' | '.join([name, *values, hashed, equal])} |")
-        lines.append("")
-    return lines
+def _tables(outcomes: list[Outcome]) -> list[str]:
+    """Returns a table for each strategy: all its figures, as many digits as they have."""
+    parts = []
+    for place, row in enumerate(outcomes[0].results.rows):
+        cells: dict[str, Callable[[Outcome], str]] = {"": _variant}
+        for name in FIGURES:
+            if name in row.figures:
+                cells[FIGURES[name].title] = partial(_figure, place=place, name=name)
+        cells["canvases"] = lambda outcome, row=row: outcome.canvases[row.strategy][:12]
+        cells["equal"] = lambda outcome: "yes" if _same(outcome, outcomes[0]) else "no"
+        parts += [f"`{row.strategy}`", markdown(columns_of(outcomes, cells))]
+    return parts
+
+
+def _variant(outcome: Outcome) -> str:
+    kills = ", ".join(map(str, outcome.killed_at))
+    return outcome.variant.name + (f" (at {kills} samples)" if kills else "")
+
+
+def _figure(outcome: Outcome, *, place: int, name: str) -> str:
+    return f"{outcome.results.rows[place].figures[name].value:.12g}"
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """`python -m studies.guides`: one denoiser, told of the whole in every way, at equal cost."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from jsonargparse import auto_cli
 
 from benchmarks.comparison.lines import line_of
 from benchmarks.report.contact_sheet import contact_sheet
+from benchmarks.tables.columns import ABSENT, columns_of, markdown
 from patchcanvas.files import whole
 from strategies.catalogue import strategy_class
 from strategies.parallel import ParallelStrategy
-from studies.harness import Run, cells, measured, pictured, said, table
+from studies.harness import Run, cells, measured, pictured, said
 from studies.training import ROOT
 
 __all__ = ["WAYS", "study"]
@@ -123,7 +125,7 @@ def study(
             f"seed {seed}"
         )
         with whole(folder / "table.md") as part:
-            part.write_text(markdown(found, strategies, caption))
+            part.write_text(tables(found, strategies, caption))
         for strategy in strategies:
             rows = pictured(found, f"{strategy}@*")
             if rows:
@@ -132,20 +134,25 @@ def study(
     return 0
 
 
-def markdown(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str) -> str:
+def tables(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str) -> str:
     """Returns one table for each strategy, the caption above them."""
     parts = [caption]
     real = next(iter(found.values())).results.real
+    shown: dict[str, Callable[[Any], str]] = {
+        "told": lambda entry: entry[0],
+        **cells(FIGURES, lambda entry: entry[1]),
+        "steps": lambda entry: entry[2],
+    }
     for strategy in strategies:
         rows = [
-            [way, *cells(row.figures, FIGURES), f"{row.settings['solver']['num_steps']}"]
+            (way, row.figures, f"{row.settings['solver']['num_steps']}")
             for way, run in found.items()
             for row in run.results.rows
             if row.strategy.partition("@")[0] == strategy
         ]
-        rows.append(["other real panoramas", *cells(real.figures if real else {}, FIGURES), ""])
-        parts += ["", f"`{strategy}`:", "", *table(["told", *FIGURES.values(), "steps"], rows)]
-    return "\n".join([*parts, ""])
+        rows.append(("other real panoramas", real.figures if real else {}, ABSENT))
+        parts += [f"`{strategy}`:", markdown(columns_of(rows, shown))]
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The study's figures: read from what training and the harness left, and set in a table."""
 
 import dataclasses
+from collections.abc import Callable
 
 from benchmarks.comparison.records import Results
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.tables.columns import ABSENT, columns_of, fixed, markdown
 
-__all__ = ["Line", "line_of", "markdown"]
+__all__ = ["Line", "line_of", "table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +50,28 @@ def line_of(sampler: str, losses: dict[str, float], results: Results) -> Line:
     )
 
 
-def markdown(lines: list[Line], caption: str) -> str:
-    """Returns the table, the caption above it."""
-    head = "| sampler | one level | outpainting | wavefront | independent | FID | naive | async |"
-    rule = "|---|---|---|---|---|---|---|---|"
-    return "\n".join([caption, "", head, rule, *(_row(line) for line in lines), ""])
-
-
-def _row(line: Line) -> str:
-    kinds = ("loss", "loss_maps_outpainting", "loss_maps_wavefront", "loss_maps_independent")
-    losses = [f"{line.losses[kind]:.4f}" if kind in line.losses else "" for kind in kinds]
-    figures = [_interval(figure) for figure in (line.patches, line.naive, line.async_patch)]
-    return "| " + " | ".join([f"`{line.sampler}`", *losses, *figures]) + " |"
+def _loss(kind: str) -> Callable[[Line], str]:
+    return lambda line: fixed(line.losses.get(kind), 4)
 
 
 def _interval(figure: Estimate | None) -> str:
-    return "" if figure is None else f"{figure.value:.2f} ({figure.low:.2f}-{figure.high:.2f})"
+    if figure is None:
+        return ABSENT
+    return f"{figure.value:.2f} ({figure.low:.2f}-{figure.high:.2f})"
+
+
+COLUMNS: dict[str, Callable[[Line], str]] = {
+    "sampler": lambda line: f"`{line.sampler}`",
+    "one level": _loss("loss"),
+    "outpainting": _loss("loss_maps_outpainting"),
+    "wavefront": _loss("loss_maps_wavefront"),
+    "independent": _loss("loss_maps_independent"),
+    "FID": lambda line: _interval(line.patches),
+    "naive": lambda line: _interval(line.naive),
+    "async": lambda line: _interval(line.async_patch),
+}
+
+
+def table(lines: list[Line], caption: str) -> str:
+    """Returns the table, the caption above it."""
+    return f"{caption}\n\n{markdown(columns_of(lines, COLUMNS))}\n"

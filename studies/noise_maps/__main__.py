@@ -6,6 +6,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 from torch import Tensor
 
+from benchmarks.tables.columns import Column, markdown
 from patchcanvas.files import whole
 from sampling.noise_levels.base import NoiseLevels
 from sampling.noise_levels.controlled import Controlled
@@ -68,23 +69,20 @@ def compare(
         for name in (*SCHEDULES, CONVEYOR)
     }
     draw(trained, visited, output)
-    table = markdown(trained, visited)
+    table = f"{shares(trained, visited)}\n"
     with whole(output.with_suffix(".md")) as part:
         part.write_text(table)
     print(table)
     return 0
 
 
-def markdown(trained: dict[str, Tensor], visited: dict[str, Tensor]) -> str:
-    """Returns which share of every schedule's maps each sampler shows, in percent."""
-    lines = [
-        f"| sampler | {' | '.join(visited)} |",
-        f"|---|{'---|' * len(visited)}",
-    ]
-    for name, maps in trained.items():
-        shares = [100 * seen_share(figures, maps) for figures in visited.values()]
-        lines.append(f"| `{name}` | {' | '.join(f'{share:.0f}' for share in shares)} |")
-    return "\n".join(lines) + "\n"
+def shares(trained: dict[str, Tensor], visited: dict[str, Tensor]) -> str:
+    """Returns a table: which share of every schedule's maps each sampler shows, in percent."""
+    columns = [Column("sampler", [f"`{name}`" for name in trained])]
+    for name, figures in visited.items():
+        seen = [100 * seen_share(figures, maps) for maps in trained.values()]
+        columns.append(Column(name, [f"{share:.0f}" for share in seen]))
+    return markdown(columns)
 
 
 if __name__ == "__main__":
