@@ -7,7 +7,6 @@ A network is fit to judge seams only if crops with a seam inside one photograph,
 plausible on both sides, lie far above the floor.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from benchmarks.metrics.features import build_features
 from benchmarks.metrics.frechet import frechet_distance
-from benchmarks.tables.columns import columns_of, markdown
+from benchmarks.tables.columns import by_rows, markdown
 from datamodules.photos import Photos
 
 __all__ = ["feature_check", "spoilt_crops"]
@@ -80,12 +79,11 @@ def feature_check(
     }
     print(f"{network.name}, {network.dimensions} dimensions, {count} crops of {SIDE} x {SIDE},")
     print(f"seed {seed}, fingerprint {network.fingerprint[:16]}\n")
-    cells: dict[str, Callable[[str], str]] = {
-        "crops": str,
-        "Frechet distance": lambda name: f"{distances[name]:.4g}",
-        "times the floor": lambda name: f"{distances[name] / distances['sound']:.1f}",
-    }
-    print(markdown(columns_of([*distances], cells)))
+    rows = [
+        [name, f"{distance:.4g}", f"{distance / distances['sound']:.1f}"]
+        for name, distance in distances.items()
+    ]
+    print(markdown(by_rows(["crops", "Frechet distance", "times the floor"], rows)))
 
 
 def _crops(photos: Photos, first: int, count: int, width: int) -> UInt8[Tensor, "count 3 32 width"]:

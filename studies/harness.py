@@ -3,10 +3,8 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -107,18 +105,9 @@ def said(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def cells(
-    heads: Mapping[str, str], figures: Callable[[Any], Mapping[str, Estimate]]
-) -> dict[str, Callable[[Any], str]]:
-    """Returns what stands under the heads of figures: each with its interval, if there is one.
-
-    Args:
-        heads: By the names of the figures.
-        figures: Returns those of a row.
-    """
-
-    def cell(row: Any, name: str) -> str:
-        one = figures(row).get(name)
-        return f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ABSENT
-
-    return {head: partial(cell, name=name) for name, head in heads.items()}
+def cells(figures: Mapping[str, Estimate], names: Iterable[str]) -> list[str]:
+    """Returns the cells of figures with their intervals; dashes where there is none."""
+    return [
+        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ABSENT
+        for one in map(figures.get, names)
+    ]

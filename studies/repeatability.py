@@ -14,8 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -24,7 +22,7 @@ from benchmarks.comparison.records import Results, Row
 from benchmarks.comparison.samples import SampleFiles
 from benchmarks.experiment.folder import new_path
 from benchmarks.metrics.catalogue import FIGURES
-from benchmarks.tables.columns import columns_of, markdown
+from benchmarks.tables.columns import by_rows, markdown
 
 __all__ = ["Variant", "main"]
 
@@ -193,23 +191,17 @@ def _tables(outcomes: list[Outcome]) -> list[str]:
     """Returns a table for each strategy: all its figures, as many digits as they have."""
     parts = []
     for place, row in enumerate(outcomes[0].results.rows):
-        cells: dict[str, Callable[[Outcome], str]] = {"": _variant}
-        for name in FIGURES:
-            if name in row.figures:
-                cells[FIGURES[name].title] = partial(_figure, place=place, name=name)
-        cells["canvases"] = lambda outcome, row=row: outcome.canvases[row.strategy][:12]
-        cells["equal"] = lambda outcome: "yes" if _same(outcome, outcomes[0]) else "no"
-        parts += [f"`{row.strategy}`", markdown(columns_of(outcomes, cells))]
+        names = [name for name in FIGURES if name in row.figures]
+        rows = []
+        for outcome in outcomes:
+            values = [f"{outcome.results.rows[place].figures[name].value:.12g}" for name in names]
+            kills = ", ".join(map(str, outcome.killed_at))
+            name = outcome.variant.name + (f" (at {kills} samples)" if kills else "")
+            equal = "yes" if _same(outcome, outcomes[0]) else "no"
+            rows.append([name, *values, outcome.canvases[row.strategy][:12], equal])
+        head = ["", *(FIGURES[name].title for name in names), "canvases", "equal"]
+        parts += [f"`{row.strategy}`", markdown(by_rows(head, rows))]
     return parts
-
-
-def _variant(outcome: Outcome) -> str:
-    kills = ", ".join(map(str, outcome.killed_at))
-    return outcome.variant.name + (f" (at {kills} samples)" if kills else "")
-
-
-def _figure(outcome: Outcome, *, place: int, name: str) -> str:
-    return f"{outcome.results.rows[place].figures[name].value:.12g}"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.oracle.measure import Trial
 from benchmarks.oracle.plan import planned, read_command
-from benchmarks.tables.columns import ABSENT, Column, markdown
+from benchmarks.tables.columns import ABSENT, by_rows, markdown
 from patchcanvas.budget import steps_within
 from patchcanvas.cli.entry import carried_out
 from strategies.async_patch import AsyncPatch
@@ -128,16 +128,15 @@ class Sweep:
         return cls(budgets, [trial for job in planned(command) for trial in job.trials])
 
     def execute(self, console: Console) -> int:
-        """Prints a Markdown table for each field; every cell is told of as it is done."""
+        """Prints a Markdown table for each field; every row is told of as it is done."""
+        heads = [f"{budget:g} px/px" for budget in self.budgets]
         for trial in self.trials:
-            budgets = {budget: f"{budget:g} px/px" for budget in self.budgets}
-            cells: dict[str, list[str]] = {head: [] for head in budgets.values()}
+            rows = []
             for name, options in SCHEDULES.items():
-                for budget, head in budgets.items():
-                    cells[head].append(self._cell(trial, options, budget))
-                    console.print(f"{name}, {head}: {cells[head][-1]}", markup=False)
-            columns = [Column(head, column) for head, column in cells.items()]
-            table = markdown([Column("schedule", [*SCHEDULES]), *columns])
+                cells = [self._cell(trial, options, budget) for budget in self.budgets]
+                console.print(f"{name}: {'; '.join(cells)}", markup=False)
+                rows.append([name, *cells])
+            table = markdown(by_rows(["schedule", *heads], rows))
             print(f"\n{trial.case.name}\n\n{table}", flush=True)
         return 0
 

@@ -19,13 +19,13 @@ from benchmarks.report.canvases import gallery
 from benchmarks.report.contact_sheet import MAX_WIDTH, contact_sheet, draw_sheet, layout
 from benchmarks.report.page import write_report
 from benchmarks.report.plots import (
-    colours,
     curve_against_distance,
     pareto_front,
     quality_against_cost,
 )
 from benchmarks.report.table import markdown
 from benchmarks.report.words import paragraphs
+from patchcanvas.plotting import look
 from tests.example_results import (
     FAILURE,
     HEIGHT,
@@ -254,7 +254,7 @@ def test_budgets_of_one_strategy_are_joined():
     assert sorted(text.get_text() for text in axes.texts) == ["naive", "real images"]
     (legend,) = drawing.legends
     assert [text.get_text() for text in legend.get_texts()] == ["direct"]
-    colour = colours(results_of(rows))["direct"]
+    colour = look("direct").colour
     joints = [
         line
         for line in axes.lines

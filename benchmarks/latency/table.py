@@ -227,5 +227,5 @@ def _of(point: Point | None, cell: Callable[[Point], Figure]) -> str | Cell:
     """Returns the entry of a point, quartiles after their median; a dash where there is none."""
     figure = None if point is None else cell(point)
     if isinstance(figure, Quartiles):
-        return spread(figure.median, figure.lower, figure.upper)
+        return spread(figure)
     return ABSENT if figure is None else figure

@@ -173,7 +173,7 @@ def error_of(row: OracleRow) -> str:
 def _sampled(row: OracleRow) -> str | Cell:
     if row.sampling is None:
         return ABSENT
-    return f"{fixed(row.sampling.w2)} ({fixed(row.sampling.floor)})"
+    return Cell(fixed(row.sampling.w2, 4), f"({fixed(row.sampling.floor, 4)})")
 
 
 def _misses_the_mean(row: OracleRow) -> bool:

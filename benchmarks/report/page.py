@@ -25,15 +25,14 @@ from benchmarks.report.columns import (
 )
 from benchmarks.report.notes import flattened, notes
 from benchmarks.report.plots import (
-    DASHES,
     base_name,
-    colours,
     curve_against_distance,
     drawable,
     quality_against_cost,
     svg,
 )
 from benchmarks.report.words import paragraphs
+from patchcanvas.plotting import Look, look
 
 __all__ = ["write_report"]
 
@@ -58,15 +57,6 @@ class Plot:
     uri: str
     alt: str
     caption: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """A line of the curves' legend."""
-
-    name: str
-    colour: str
-    dashes: str
 
 
 def write_report(
@@ -205,14 +195,10 @@ def _not_drawn(results: Results) -> dict[str, str]:
     }
 
 
-def _keys(results: Results) -> list[Key]:
+def _keys(results: Results) -> dict[str, Look]:
     """Returns the legend of the curves."""
-    palette = colours(results)
     shown = [row for row in comparable(results) if row.curves and row.parallel is not None]
-    return [
-        Key(name, palette[name], "" if DASHES[parallel] == "-" else "4 2")
-        for name, parallel in {base_name(row): bool(row.parallel) for row in shown}.items()
-    ]
+    return {name: look(name) for name in map(base_name, shown)}
 
 
 def _facts(results: Results) -> dict[str, dict[str, str]]:

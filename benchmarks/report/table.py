@@ -1,4 +1,4 @@
-"""The comparison as a table: a row a strategy, for the terminal and in Markdown."""
+"""The comparison as a table: a row a strategy, for the terminal, in Markdown and for a paper."""
 
 import dataclasses
 
@@ -7,11 +7,12 @@ from rich.table import Table
 from benchmarks.comparison.records import Results
 from benchmarks.report.columns import baselines, columns
 from benchmarks.report.notes import notes
-from benchmarks.tables.columns import bullets, short, terminal
+from benchmarks.tables.columns import bullets, escaped, short, tabular, terminal
 from benchmarks.tables.columns import markdown as written
 
-__all__ = ["comparison", "markdown"]
+__all__ = ["comparison", "latex", "markdown"]
 
+BOLD = "Bold is the best strategy of a column, whether or not chance would explain it."
 # What a narrow terminal does without, the least important first.
 DROPPED_FIRST = (
     "calls",
@@ -50,3 +51,23 @@ def comparison(results: Results, *, width: int | None = None) -> Table:
 def markdown(results: Results) -> str:
     """Returns the same table with all its columns, and its notes, in Markdown."""
     return f"{written(columns(results))}\n\n{bullets(notes(results))}\n"
+
+
+def latex(results: Results) -> str:
+    """Returns the same for LaTeX with `booktabs` and `graphicx`, the notes as the caption."""
+    parts = [
+        f"% {' '.join(results.command.split())}",
+        r"% needs \usepackage{booktabs,graphicx}",
+        r"\begin{table*}",
+        r"\centering",
+        r"\resizebox{\textwidth}{!}{%",
+        tabular(columns(results), baselines=len(baselines(results))) + "}",
+        rf"\caption{{{escaped(results.name)}. {' '.join(map(escaped, [BOLD, *notes(results)]))}}}",
+        rf"\label{{tab:{_label(results.name)}}}",
+        r"\end{table*}",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _label(name: str) -> str:
+    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)

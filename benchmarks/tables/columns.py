@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
+from benchmarks.metrics.estimates import Quartiles
+
 __all__ = [
     "ABSENT",
     "DAGGER",
@@ -25,6 +27,7 @@ __all__ = [
     "Cell",
     "Column",
     "bullets",
+    "by_rows",
     "columns_of",
     "escaped",
     "failed",
@@ -46,15 +49,8 @@ PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DOWN, UP = "\N{DOWNWARDS ARROW}", "\N{UPWARDS ARROW}"
 
 # What LaTeX, or one of its fonts, does not read as itself.
-SPECIAL = {
+SPECIAL = {letter: f"\\{letter}" for letter in "{}&%$#_"} | {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -134,6 +130,11 @@ def columns_of(
     return [Column(head, [cell(row) for row in rows]) for head, cell in cells.items()]
 
 
+def by_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Column]:
+    """Returns the columns of a table that is given row by row."""
+    return [Column(title, cells) for title, *cells in zip(head, *rows, strict=True)]
+
+
 def terminal(
     columns: Sequence[Column],
     *,
@@ -194,21 +195,17 @@ def tabular(columns: Sequence[Column], *, baselines: int = 0) -> str:
         columns: From left to right.
         baselines: Rows at the top that are not compared: they have a rule of their own.
     """
+    titles, _, details = zip(*(column.head.partition("\n") for column in columns), strict=True)
     layout = "".join("l" if column.is_text or not k else "r" for k, column in enumerate(columns))
-    heads = [[*column.head.split("\n"), ""][:2] for column in columns]
-    details = [[_small(detail) for _, detail in heads]]
+    heads = [[*map(escaped, titles)], [*map(_small, details)]]
     rows = list(zip(*(map(_latex_cell, column.cells) for column in columns), strict=True))
-    groups = [group for group in (rows[:baselines], rows[baselines:]) if group]
-    parts = [
-        [[escaped(title) for title, _ in heads], *(details if any(details[0]) else [])],
-        *groups,
-    ]
-    body = [[" & ".join(row) + r" \\" for row in part] for part in parts]
+    parts = [heads if any(heads[1]) else heads[:1], rows[:baselines], rows[baselines:]]
+    body = ["\n".join(" & ".join(row) + r" \\" for row in part) for part in parts if part]
     return "\n".join(
         [
             rf"\begin{{tabular}}{{@{{}}{layout}@{{}}}}",
             r"\toprule",
-            "\n\\midrule\n".join("\n".join(part) for part in body),
+            "\n\\midrule\n".join(body),
             r"\bottomrule",
             r"\end{tabular}",
         ]
@@ -274,13 +271,14 @@ def significant(value: float) -> str:
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
-def spread(median: float, lower: float, upper: float) -> Cell:
+def spread(value: Quartiles) -> Cell:
     """Returns a median with its quartiles, each of three digits.
 
-    >>> str(spread(0.25, 0.2, 0.5))
+    >>> str(spread(Quartiles(0.25, 0.2, 0.5)))
     '0.250 [0.200, 0.500]'
     """
-    return Cell(significant(median), f"[{significant(lower)}, {significant(upper)}]", median)
+    quartiles = f"[{significant(value.lower)}, {significant(value.upper)}]"
+    return Cell(significant(value.median), quartiles, value.median)
 
 
 def _printed(columns: Sequence[Column], baselines: int = 0) -> Table:

@@ -1,12 +1,11 @@
 """The ablation's figures, as a table and as JSON."""
 
 import dataclasses
-import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.metrics.estimates import Estimate
-from benchmarks.tables.columns import ABSENT, columns_of, fixed, markdown
+from benchmarks.tables.columns import by_rows, fixed, markdown
 from studies.context.completion import Completion
 from studies.harness import cells
 
@@ -58,31 +57,35 @@ class Line:
         return ", ".join([f"{self.name}: {losses}", *first])
 
 
-NETWORKS: dict[str, Callable[[Line], str]] = {
-    "configuration": lambda line: f"`{line.name}`",
-    "loss": lambda line: f"{line.loss:.4f}",
-    "untold": lambda line: f"{line.loss_untold:.4f}",
-    "mean gate": lambda line: (
-        fixed(statistics.fmean(line.gates.values()), 3) if line.gates else ABSENT
-    ),
-    "completion, training": lambda line: f"{line.completion['train'].pixels:.4f}",
-    "completion, unseen": lambda line: f"{line.completion['test'].pixels:.4f}",
-    "response to images": lambda line: fixed(line.responses.get("images"), 4),
-    "response to words": lambda line: fixed(line.responses.get("words"), 4),
-}
-
-
 def tables(lines: list[Line], caption: str) -> str:
     """Returns the tables, the caption above them."""
     parts = [caption]
     for strategy in STRATEGIES:
-        figures = cells(FIGURES, lambda line, strategy=strategy: line.figures[strategy])
-        shown = {"configuration": NETWORKS["configuration"], **figures}
-        parts += [f"`{strategy}`:", markdown(columns_of(lines, shown))]
-    parts += ["The networks:", markdown(columns_of(lines, NETWORKS))]
-    return "\n\n".join(parts) + "\n"
+        head = ["configuration", *FIGURES.values()]
+        rows = [[f"`{line.name}`", *cells(line.figures[strategy], FIGURES)] for line in lines]
+        parts += [f"`{strategy}`:", markdown(by_rows(head, rows))]
+    head = [
+        "configuration",
+        "loss",
+        "untold",
+        "mean gate",
+        "completion, training",
+        "completion, unseen",
+        "response to images",
+        "response to words",
+    ]
+    rows = [[f"`{line.name}`", *_of_network(line)] for line in lines]
+    return "\n\n".join([*parts, "The networks:", markdown(by_rows(head, rows))]) + "\n"
 
 
 def plain_line(line: Line) -> dict[str, Any]:
     """Returns a line as plain values."""
     return dataclasses.asdict(line)
+
+
+def _of_network(line: Line) -> list[str]:
+    gates = list(line.gates.values())
+    errors = [f"{line.completion[split].pixels:.4f}" for split in ("train", "test")]
+    moved = [fixed(line.responses.get(kind), 4) for kind in ("images", "words")]
+    mean_gate = fixed(sum(gates) / len(gates) if gates else None, 3)
+    return [f"{line.loss:.4f}", f"{line.loss_untold:.4f}", mean_gate, *errors, *moved]

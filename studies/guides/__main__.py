@@ -1,16 +1,15 @@
 """`python -m studies.guides`: one denoiser, told of the whole in every way, at equal cost."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from jsonargparse import auto_cli
 
 from benchmarks.comparison.lines import line_of
 from benchmarks.report.contact_sheet import contact_sheet
-from benchmarks.tables.columns import ABSENT, columns_of, markdown
+from benchmarks.tables.columns import ABSENT, by_rows, markdown
 from patchcanvas.files import whole
 from strategies.catalogue import strategy_class
 from strategies.parallel import ParallelStrategy
@@ -138,20 +137,16 @@ def tables(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str) 
     """Returns one table for each strategy, the caption above them."""
     parts = [caption]
     real = next(iter(found.values())).results.real
-    shown: dict[str, Callable[[Any], str]] = {
-        "told": lambda entry: entry[0],
-        **cells(FIGURES, lambda entry: entry[1]),
-        "steps": lambda entry: entry[2],
-    }
     for strategy in strategies:
         rows = [
-            (way, row.figures, f"{row.settings['solver']['num_steps']}")
+            [way, *cells(row.figures, FIGURES), f"{row.settings['solver']['num_steps']}"]
             for way, run in found.items()
             for row in run.results.rows
             if row.strategy.partition("@")[0] == strategy
         ]
-        rows.append(("other real panoramas", real.figures if real else {}, ABSENT))
-        parts += [f"`{strategy}`:", markdown(columns_of(rows, shown))]
+        rows.append(["other real panoramas", *cells(real.figures if real else {}, FIGURES), ABSENT])
+        table = markdown(by_rows(["told", *FIGURES.values(), "steps"], rows))
+        parts += [f"`{strategy}`:", table]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,17 +1,13 @@
 """The study's figures as tables."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from benchmarks.metrics.estimates import Estimate
 from benchmarks.oracle.records import OracleRow
-from benchmarks.tables.columns import ABSENT, PLUS_MINUS, columns_of, fixed, markdown
-from studies.harness import Run
-from studies.harness import cells as harness_cells
+from benchmarks.tables.columns import ABSENT, PLUS_MINUS, by_rows, fixed, markdown
+from studies.harness import Run, cells
 
 __all__ = ["canvas_table", "excess_table", "perfect_table"]
-
-Entry = tuple[tuple[str, str], Any]  # names of a line, and what was found
 
 # Figures of a row of the harness, with the heads of their columns.
 FIGURES = {
@@ -25,50 +21,37 @@ FIGURES = {
 
 def perfect_table(found: Mapping[tuple[str, str], OracleRow]) -> str:
     """Returns a table of the oracle's rows, by field and way."""
-    cells: dict[str, Callable[[Entry], str]] = {
-        "field": lambda entry: entry[0][0],
-        "variables": _way,
-        "W2²": lambda entry: f"{entry[1].w2:.4f}",
-        "error of the mean": lambda entry: f"{entry[1].mean_w2:.4f}",
-        "variance at seams": lambda entry: f"{entry[1].border_variance:.3f}",
-    }
-    return markdown(columns_of([*found.items()], cells))
+    head = ["field", "variables", "W2²", "error of the mean", "variance at seams"]
+    rows = [
+        [field, f"`{way}`", f"{row.w2:.4f}", f"{row.mean_w2:.4f}", f"{row.border_variance:.3f}"]
+        for (field, way), row in found.items()
+    ]
+    return markdown(by_rows(head, rows))
 
 
 def excess_table(found: Mapping[tuple[str, str], list[Estimate]], levels: Sequence[float]) -> str:
     """Returns a table of excess errors in percent, by denoiser and way."""
-    cells: dict[str, Callable[[Entry], str]] = {"denoiser": _denoiser, "variables": _way}
-    for number, level in enumerate(levels):
-        cells[f"sigma {level:g}"] = lambda entry, number=number: _percent(entry[1][number])
-    return markdown(columns_of([*found.items()], cells))
+    head = ["denoiser", "variables", *(f"sigma {level:g}" for level in levels)]
+    rows = [
+        [f"`{denoiser}`", f"`{way}`", *map(_percent, excess)]
+        for (denoiser, way), excess in found.items()
+    ]
+    return markdown(by_rows(head, rows))
 
 
 def canvas_table(found: Mapping[tuple[str, str], Run]) -> str:
-    """Returns a table of the harness's rows, by denoiser and way, and of real panoramas."""
-    rows = [
-        (f"`{denoiser}`", f"`{way}`", row.figures, row.cost)
-        for (denoiser, way), run in found.items()
-        for row in run.results.rows
-    ]
+    """Returns a table of the harness's rows, by denoiser and way."""
+    head = ["denoiser", "variables", *FIGURES.values(), "pixels evaluated per pixel"]
+    rows = []
+    for (denoiser, way), run in found.items():
+        (row,) = run.results.rows
+        cost = f"{row.cost.pixels_per_pixel:.0f}" if row.cost else ABSENT
+        rows.append([f"`{denoiser}`", f"`{way}`", *cells(row.figures, FIGURES), cost])
     real = next(iter(found.values())).results.real
-    rows.append(("other real panoramas", ABSENT, real.figures if real else {}, None))
-    cells: dict[str, Callable[[Any], str]] = {
-        "denoiser": lambda entry: entry[0],
-        "variables": lambda entry: entry[1],
-        **harness_cells(FIGURES, lambda entry: entry[2]),
-        "pixels evaluated per pixel": lambda entry: fixed(
-            entry[3] and entry[3].pixels_per_pixel, 0
-        ),
-    }
-    return markdown(columns_of(rows, cells))
-
-
-def _denoiser(entry: Entry) -> str:
-    return f"`{entry[0][0]}`"
-
-
-def _way(entry: Entry) -> str:
-    return f"`{entry[0][1]}`"
+    rows.append(
+        ["other real panoramas", ABSENT, *cells(real.figures if real else {}, FIGURES), ABSENT]
+    )
+    return markdown(by_rows(head, rows))
 
 
 def _percent(excess: Estimate) -> str:

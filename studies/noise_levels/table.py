@@ -1,11 +1,10 @@
 """The study's figures: read from what training and the harness left, and set in a table."""
 
 import dataclasses
-from collections.abc import Callable
 
 from benchmarks.comparison.records import Results
 from benchmarks.metrics.estimates import Estimate
-from benchmarks.tables.columns import ABSENT, columns_of, fixed, markdown
+from benchmarks.tables.columns import ABSENT, by_rows, fixed, markdown
 
 __all__ = ["Line", "line_of", "table"]
 
@@ -50,28 +49,24 @@ def line_of(sampler: str, losses: dict[str, float], results: Results) -> Line:
     )
 
 
-def _loss(kind: str) -> Callable[[Line], str]:
-    return lambda line: fixed(line.losses.get(kind), 4)
+def table(lines: list[Line], caption: str) -> str:
+    """Returns the table, the caption above it."""
+    losses = ("one level", "outpainting", "wavefront", "independent")
+    head = ["sampler", *losses, "FID", "naive", "async"]
+    return f"{caption}\n\n{markdown(by_rows(head, map(_row, lines)))}\n"
+
+
+def _row(line: Line) -> list[str]:
+    kinds = ("loss", "loss_maps_outpainting", "loss_maps_wavefront", "loss_maps_independent")
+    losses = [fixed(line.losses.get(kind), 4) for kind in kinds]
+    return [
+        f"`{line.sampler}`",
+        *losses,
+        *map(_interval, (line.patches, line.naive, line.async_patch)),
+    ]
 
 
 def _interval(figure: Estimate | None) -> str:
     if figure is None:
         return ABSENT
     return f"{figure.value:.2f} ({figure.low:.2f}-{figure.high:.2f})"
-
-
-COLUMNS: dict[str, Callable[[Line], str]] = {
-    "sampler": lambda line: f"`{line.sampler}`",
-    "one level": _loss("loss"),
-    "outpainting": _loss("loss_maps_outpainting"),
-    "wavefront": _loss("loss_maps_wavefront"),
-    "independent": _loss("loss_maps_independent"),
-    "FID": lambda line: _interval(line.patches),
-    "naive": lambda line: _interval(line.naive),
-    "async": lambda line: _interval(line.async_patch),
-}
-
-
-def table(lines: list[Line], caption: str) -> str:
-    """Returns the table, the caption above it."""
-    return f"{caption}\n\n{markdown(columns_of(lines, COLUMNS))}\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 from torch import Tensor
 
-from benchmarks.tables.columns import Column, markdown
+from benchmarks.tables.columns import by_rows, markdown
 from patchcanvas.files import whole
 from sampling.noise_levels.base import NoiseLevels
 from sampling.noise_levels.controlled import Controlled
@@ -69,7 +69,7 @@ def compare(
         for name in (*SCHEDULES, CONVEYOR)
     }
     draw(trained, visited, output)
-    table = f"{shares(trained, visited)}\n"
+    table = shares(trained, visited)
     with whole(output.with_suffix(".md")) as part:
         part.write_text(table)
     print(table)
@@ -77,12 +77,12 @@ def compare(
 
 
 def shares(trained: dict[str, Tensor], visited: dict[str, Tensor]) -> str:
-    """Returns a table: which share of every schedule's maps each sampler shows, in percent."""
-    columns = [Column("sampler", [f"`{name}`" for name in trained])]
-    for name, figures in visited.items():
-        seen = [100 * seen_share(figures, maps) for maps in trained.values()]
-        columns.append(Column(name, [f"{share:.0f}" for share in seen]))
-    return markdown(columns)
+    """Returns which share of every schedule's maps each sampler shows, in percent."""
+    rows = [
+        [f"`{name}`", *(f"{100 * seen_share(one, maps):.0f}" for one in visited.values())]
+        for name, maps in trained.items()
+    ]
+    return markdown(by_rows(["sampler", *visited], rows)) + "\n"
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ def seconds(results: PeerResults, *, decoded: bool) -> list[Column]:
         "views a call": lambda row: f"{row.batch or 'all'}",
         "calls": lambda row: f"{row.calls:,}",
         "evaluations": lambda row: f"{row.evaluations:,}",
-        "seconds": lambda row: _spread(row.latency),
-        "outside the U-Net, s": lambda row: _spread(row.outside),
-        f"{TIMES} peer at its defaults": lambda row: _spread(row.ratio_to(default)),
-        f"{TIMES} peer at its best": lambda row: _spread(row.ratio_to(best)),
+        "seconds": lambda row: spread(row.latency),
+        "outside the U-Net, s": lambda row: spread(row.outside),
+        f"{TIMES} peer at its defaults": lambda row: spread(row.ratio_to(default)),
+        f"{TIMES} peer at its best": lambda row: spread(row.ratio_to(best)),
     }
     if not decoded:
         cells["latents differ by"] = _difference
@@ -61,9 +61,9 @@ def overhead(results: PeerResults) -> list[Column]:
         "": lambda row: row.name,
         "calls": lambda row: f"{row.calls:,}",
         "evaluations": lambda row: f"{row.evaluations:,}",
-        "seconds": lambda row: _spread(row.latency),
-        f"{TIMES} alone": lambda row: _spread(row.ratio_to(alone)),
-        f"{TIMES} its own time inside": lambda row: _spread(row.over_inside),
+        "seconds": lambda row: spread(row.latency),
+        f"{TIMES} alone": lambda row: spread(row.ratio_to(alone)),
+        f"{TIMES} its own time inside": lambda row: spread(row.over_inside),
     }
     return columns_of([results.row(DIFFCOLLAGE, None), alone], cells)
 
@@ -108,10 +108,6 @@ def notes(results: PeerResults) -> list[str]:
         f"The peer copies its scheduler {default.copies:,} times, which takes "
         f"{significant(copies.median)} s of its {significant(default.latency.median)} s.",
     ]
-
-
-def _spread(value: Quartiles) -> Cell:
-    return spread(value.median, value.lower, value.upper)
 
 
 def plain(value: float) -> str:
