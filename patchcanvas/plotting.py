@@ -18,12 +18,10 @@ import numpy as np
 from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import hsv_to_rgb, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Text
 from matplotlib.transforms import Bbox, BboxBase
 
 from patchcanvas.files import whole
@@ -58,6 +56,9 @@ COLOURS = {
 }
 PALETTE = (*COLOURS.values(), "#6b8712")  # for lines that are no strategies
 SEQUENTIAL = ("async_patch", "conveyor", "lshape_repaint", "reconstruction", "replacement")
+
+
+HAIRLINE = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.7, "shrinkB": 5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ def look(name: str) -> Look:
     if name in COLOURS:
         return Look(COLOURS[name], (), "o")
     hue = zlib.crc32(name.encode()) / 2**32
-    return Look(to_hex(hsv_to_rgb((hue, 0.75, 0.6))), (6.0, 1.5, 1.0, 1.5), "D")
+    return Look(to_hex(hsv_to_rgb((hue, 0.9, 0.42))), (6.0, 1.5, 1.0, 1.5), "D")
 
 
 def style(font: int) -> contextlib.AbstractContextManager[None]:
@@ -159,30 +160,33 @@ def write_names(
         within: What names do not leave.
         taken: What they keep clear of, beside each other.
     """
-    renderer = FigureCanvasAgg(axes.figure).get_renderer()
-    taken = list(taken)
+    taken, scale = list(taken), axes.figure.dpi / 72  # dots a point
     for name in sorted(names, key=lambda name: name.point[1], reverse=True):
+        words = name.text.replace("$", r"\$")
+        measured = axes.figure.text(0, 0, words)
+        width, height = measured.get_window_extent().size
+        measured.remove()
+        x, y = axes.transData.transform(name.point)
+        for across, up in places:
+            left = x + across * scale - (width if across < 0 else 0)
+            box = Bbox.from_bounds(left, y + up * scale - height / 2, width, height)
+            inside = all(within.contains(*corner) for corner in (box.min, box.max))
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box.padded(2))
         label = axes.annotate(
-            name.text.replace("$", r"\$"),
+            words,
             name.point,
-            xytext=places[0],
+            xytext=(across, up),
             textcoords="offset points",
+            ha="right" if across < 0 else "left",
             va="center",
             color=name.colour,
-            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.7, "shrinkB": 5},
+            arrowprops=HAIRLINE | {"relpos": (across < 0, 0.5)},
             annotation_clip=False,
         )
         # Lines may run under a name; a white rim keeps it readable.
         label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-        for place in places:
-            label.set_position(place)
-            label.set_ha("left" if place[0] > 0 else "right")
-            label.update_positions(renderer)
-            box = Text.get_window_extent(label)  # the words alone, without the hairline
-            inside = all(within.contains(x, y) for x, y in (box.min, box.max))
-            if inside and not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(box)
 
 
 def boxes_along(line: Line2D) -> list[Bbox]:

@@ -50,7 +50,7 @@ def test_a_budget_changes_no_look():
 
 def test_strategies_of_ones_own_have_a_look_that_their_name_decides():
     # Of a digest, not of Python's hash, which differs from process to process.
-    assert look("my.package.Own").colour == "#265d99"
+    assert look("my.package.Own").colour == "#0b396b"
     others = {look(f"my.package.Own{number}").colour for number in range(5)}
     assert len(others) == 5
     assert not others & set(PALETTE)

@@ -169,7 +169,7 @@ def terminal(
         shown = [_without_extras(column) for column in shown]
     table = _printed(shown, baselines)
     table.title = Text(title, style="bold") if title else None
-    caption = "\n".join([*notes, *left_out])
+    caption = "\n".join(["", *notes, *left_out])
     table.caption = Text(caption) if caption else None
     return table
 
