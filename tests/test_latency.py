@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image as Picture
 from rich.console import Console
 
@@ -718,11 +719,11 @@ def test_names_never_overlap_and_lie_inside_the_picture(strategies):
         for width in (1, 32)
     ]
     figure = seconds_against_width(results_of(crowd))
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     page = figure.bbox
     for axes in figure.axes:
         texts = [text for text in axes.texts if text.get_text()]
-        boxes = sorted((text.get_window_extent() for text in texts), key=lambda box: box.y0)
+        boxes = sorted((Text.get_window_extent(text) for text in texts), key=lambda box: box.y0)
         assert len(boxes) == strategies
         assert all(below.y1 <= above.y0 for below, above in itertools.pairwise(boxes))
         panel = axes.get_window_extent()

@@ -278,9 +278,8 @@ def test_names_stay_clear_of_each_other():
     rows = [row(f"strategy_{k}", 10 + 0.01 * k, cost=cost(1 + 0.001 * k)) for k in range(8)]
     drawing = quality_against_cost(results_of(rows), unit="seconds")
     drawing.draw_without_rendering()
-    renderer = drawing.canvas.get_renderer()
     texts = [text for text in drawing.axes[0].texts if text.get_text().startswith("strategy")]
-    boxes = [matplotlib.text.Text.get_window_extent(text, renderer) for text in texts]
+    boxes = [matplotlib.text.Text.get_window_extent(text) for text in texts]
     assert len(boxes) == 8
     pairs = [(a, b) for number, a in enumerate(boxes) for b in boxes[:number]]
     assert not any(a.overlaps(b) for a, b in pairs)
