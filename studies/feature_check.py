@@ -17,6 +17,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from benchmarks.metrics.features import build_features
 from benchmarks.metrics.frechet import frechet_distance
+from benchmarks.tables.columns import by_rows, markdown
 from datamodules.photos import Photos
 
 __all__ = ["feature_check", "spoilt_crops"]
@@ -78,9 +79,11 @@ def feature_check(
     }
     print(f"{network.name}, {network.dimensions} dimensions, {count} crops of {SIDE} x {SIDE},")
     print(f"seed {seed}, fingerprint {network.fingerprint[:16]}\n")
-    print("| crops | Frechet distance | times the floor |\n|---|---|---|")
-    for name, distance in distances.items():
-        print(f"| {name} | {distance:.4g} | {distance / distances['sound']:.1f} |")
+    rows = [
+        [name, f"{distance:.4g}", f"{distance / distances['sound']:.1f}"]
+        for name, distance in distances.items()
+    ]
+    print(markdown(by_rows(["crops", "Frechet distance", "times the floor"], rows)))
 
 
 def _crops(photos: Photos, first: int, count: int, width: int) -> UInt8[Tensor, "count 3 32 width"]:

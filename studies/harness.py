@@ -13,11 +13,12 @@ from torch import Tensor
 from benchmarks.comparison.records import Results
 from benchmarks.experiment.folder import readable
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.tables.columns import ABSENT
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import read_picture
 from studies.training import run
 
-__all__ = ["Run", "cells", "finished", "measured", "pictured", "said", "table"]
+__all__ = ["Run", "cells", "finished", "measured", "pictured", "said"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,14 +108,8 @@ def said(line: str) -> None:
 
 
 def cells(figures: Mapping[str, Estimate], names: Iterable[str]) -> list[str]:
-    """Returns the cells of figures with their intervals; empty ones where there is none."""
+    """Returns the cells of figures with their intervals; dashes where there is none."""
     return [
-        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ""
+        f"{one.value:.3g} ({one.low:.3g} to {one.high:.3g})" if one else ABSENT
         for one in map(figures.get, names)
     ]
-
-
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Returns the lines of a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]

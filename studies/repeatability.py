@@ -22,6 +22,7 @@ from benchmarks.comparison.records import Results, Row
 from benchmarks.comparison.samples import SampleFiles
 from benchmarks.experiment.folder import new_folder
 from benchmarks.metrics.catalogue import FIGURES
+from benchmarks.tables.columns import by_rows, markdown
 from patchcanvas.records import read_record
 
 __all__ = ["Variant", "main"]
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (RuntimeError, ValueError) as error:
         console.print(f"error: {error}", markup=False)
         return 2
-    page = "\n".join(_table(outcomes))
+    page = "\n\n".join(_tables(outcomes))
     (folder / "repeatability.md").write_text(page + "\n")
     print(page)
     return 0 if all(_same(outcome, outcomes[0]) for outcome in outcomes) else 1
@@ -187,23 +188,21 @@ def _rows(outcome: Outcome) -> list[Row]:
     return [row for row in (results.real, results.patches, *results.rows) if row is not None]
 
 
-def _table(outcomes: list[Outcome]) -> list[str]:
-    """Returns the table in Markdown: every figure of every strategy, as many digits as it has."""
-    first = outcomes[0].results
-    lines = []
-    for place, row in enumerate(first.rows):
+def _tables(outcomes: list[Outcome]) -> list[str]:
+    """Returns a table for each strategy: all its figures, as many digits as they have."""
+    parts = []
+    for place, row in enumerate(outcomes[0].results.rows):
         names = [name for name in FIGURES if name in row.figures]
-        heads = ["", *(FIGURES[name].title for name in names), "canvases", "equal"]
-        lines += [f"`{row.strategy}`", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        rows = []
         for outcome in outcomes:
             values = [f"{outcome.results.rows[place].figures[name].value:.12g}" for name in names]
             kills = ", ".join(map(str, outcome.killed_at))
             name = outcome.variant.name + (f" (at {kills} samples)" if kills else "")
-            hashed = outcome.canvases[row.strategy][:12]
             equal = "yes" if _same(outcome, outcomes[0]) else "no"
-            lines.append(f"| {' | '.join([name, *values, hashed, equal])} |")
-        lines.append("")
-    return lines
+            rows.append([name, *values, outcome.canvases[row.strategy][:12], equal])
+        head = ["", *(FIGURES[name].title for name in names), "canvases", "equal"]
+        parts += [f"`{row.strategy}`", markdown(by_rows(head, rows))]
+    return parts
 
 
 if __name__ == "__main__":

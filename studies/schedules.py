@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.oracle.measure import Trial
 from benchmarks.oracle.plan import planned, read_command
-from benchmarks.oracle.table import ABSENT
+from benchmarks.tables.columns import ABSENT, by_rows, markdown
 from patchcanvas.budget import steps_within
 from patchcanvas.cli.entry import carried_out
 from strategies.async_patch import AsyncPatch
@@ -128,14 +128,16 @@ class Sweep:
         return cls(budgets, [trial for job in planned(command) for trial in job.trials])
 
     def execute(self, console: Console) -> int:
-        """Prints a Markdown table for each field, row by row."""
+        """Prints a Markdown table for each field; every row is told of as it is done."""
+        heads = [f"{budget:g} px/px" for budget in self.budgets]
         for trial in self.trials:
-            heads = [f"{budget:g} px/px" for budget in self.budgets]
-            print(f"\n{trial.case.name}\n\n| schedule | {' | '.join(heads)} |")
-            print("|---|" + "---:|" * len(heads), flush=True)
+            rows = []
             for name, options in SCHEDULES.items():
                 cells = [self._cell(trial, options, budget) for budget in self.budgets]
-                print(f"| {name} | {' | '.join(cells)} |", flush=True)
+                console.print(f"{name}: {'; '.join(cells)}", markup=False)
+                rows.append([name, *cells])
+            table = markdown(by_rows(["schedule", *heads], rows))
+            print(f"\n{trial.case.name}\n\n{table}", flush=True)
         return 0
 
     def _cell(self, trial: Trial, options: dict[str, Any], budget: float) -> str:

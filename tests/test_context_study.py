@@ -11,6 +11,7 @@ import yaml
 from backbones.downsampled import Downsampled
 from backbones.stand_ins import save_clip, save_dino
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.tables.columns import ABSENT
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
@@ -24,7 +25,7 @@ from studies.context.__main__ import study
 from studies.context.completion import Completion, block_corners, completion_error, error_of
 from studies.context.configurations import CONFIGS, CONFIGURATIONS, Training
 from studies.context.responses import mean_difference, response
-from studies.context.table import STRATEGIES, Line, markdown
+from studies.context.table import STRATEGIES, Line, tables
 from studies.harness import Run
 from tests.test_guides_study import FIGURE, results, row
 
@@ -227,13 +228,12 @@ def test_the_table_has_a_line_for_every_configuration():
         responses={"images": 0.3},
     )
     without = dataclasses.replace(line, name="no_backbone", gates={}, responses={})
-    table = markdown([line, without], "N = 1").splitlines()
-    rows = [row for row in table if row.startswith("| `")]
-    assert [row.split("`")[1] for row in rows] == ["clip", "no_backbone"] * 3
-    assert rows[0].startswith("| `clip` | 2.5 (2 to 3) |  |")
-    assert rows[4] == "| `clip` | 0.1000 | 0.2000 | 0.375 | 0.1000 | 0.1000 | 0.3000 |  |"
-    assert rows[5] == "| `no_backbone` | 0.1000 | 0.2000 |  | 0.1000 | 0.1000 |  |  |"
-    assert len({row.count("|") for row in table if row.startswith(("| c", "| `"))}) == 2
+    page = tables([line, without], "N = 1").splitlines()
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page if "| `" in row]
+    assert [row[0] for row in rows] == ["`clip`", "`no_backbone`"] * 3
+    assert rows[0][1:] == ["2.5 (2 to 3)", *[ABSENT] * 5]
+    assert rows[4][1:] == ["0.1000", "0.2000", "0.375", "0.1000", "0.1000", "0.3000", ABSENT]
+    assert rows[5][1:] == ["0.1000", "0.2000", ABSENT, "0.1000", "0.1000", ABSENT, ABSENT]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ import torch
 from benchmarks.comparison.plan import parse
 from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.tables.columns import ABSENT
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import write_picture
 from studies import harness
 from studies.guides import __main__ as guides
-from studies.guides.__main__ import GROWING, WAYS, markdown, study
+from studies.guides.__main__ import GROWING, WAYS, study, tables
 
 FIGURE = Estimate(0.25, 0.2, 0.3)
 
@@ -92,12 +93,15 @@ def test_the_table_has_a_line_for_every_way():
         "plan": results(row("diffcollage@64", fid_plus=FIGURE)),
     }
     runs = {way: harness.Run(Path("nowhere"), one) for way, one in found.items()}
-    lines = markdown(runs, ("diffcollage",), "N = 3").splitlines()
+    lines = tables(runs, ("diffcollage",), "N = 3").splitlines()
     assert lines[:3] == ["N = 3", "", "`diffcollage`:"]
-    seedless, plan, real = lines[6:]
-    assert seedless == "| seedless |  | 0.25 (0.2 to 0.3) |  |  |  |  | 7 |"
-    assert plan == "| plan | 0.25 (0.2 to 0.3) |  |  |  |  |  | 7 |"
-    assert real == "| other real panoramas |  | 0.25 (0.2 to 0.3) |  |  |  |  |  |"
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in lines[6:]]
+    interval = "0.25 (0.2 to 0.3)"
+    assert rows == [
+        ["seedless", ABSENT, interval, *[ABSENT] * 4, "7"],
+        ["plan", interval, *[ABSENT] * 5, "7"],
+        ["other real panoramas", ABSENT, interval, *[ABSENT] * 5],
+    ]
 
 
 def test_a_run_that_is_there_is_not_made_again(tmp_path, monkeypatch):

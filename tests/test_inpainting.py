@@ -15,7 +15,8 @@ from benchmarks.inpainting.masks import SHARED, different_masks, known_pixels
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import CompletionResults, CompletionRow, Figure
 from benchmarks.inpainting.study import Study
-from benchmarks.inpainting.table import ABSENT, COLUMNS, document, markdown
+from benchmarks.inpainting.table import COLUMNS, document
+from benchmarks.tables.columns import ABSENT, columns_of
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField
@@ -662,14 +663,15 @@ def row(name: str, **changes) -> CompletionRow:
 
 def test_a_table_has_a_row_a_strategy():
     rows = [row("real", steps=0, figures={"fid": Figure(-0.0001, 0.1)}), row("my.own.Strategy")]
-    head, rule, real, own = markdown(COLUMNS, rows).splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, real, own)]
-    assert cells[0][:4] == ["strategy", "PSNR, dB ↑", "spread (1)", "FID ↓"]
-    assert cells[1] == ["real", ABSENT, ABSENT, "0.000 ± 0.100", *[ABSENT] * 4]
-    assert cells[2] == [
-        "Strategy", "17.13 ± 0.30", ABSENT, "1.235 ± 0.099", "32", "63", "0", "0.13",
+    columns = columns_of(rows, COLUMNS)
+    assert [column.head for column in columns][:4] == [
+        "strategy", "PSNR, dB ↑", "spread (1)", "FID ↓",
     ]  # fmt: skip
-    assert {len(line) for line in (head, rule, real, own)} == {len(head)}
+    real, own = zip(*(column.cells for column in columns), strict=True)
+    assert real == ("real", ABSENT, ABSENT, "0.000 ± 0.100", *[ABSENT] * 4)
+    assert own == (
+        "Strategy", "17.13 ± 0.30", ABSENT, "1.235 ± 0.099", "32", "63", "0", "0.13",
+    )  # fmt: skip
 
 
 def test_unknown_pixels_are_magenta_and_known_ones_as_they_are():

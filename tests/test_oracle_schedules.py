@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.oracle.measure import Trial
 from benchmarks.oracle.plan import planned, read_command
-from benchmarks.oracle.table import ABSENT
+from benchmarks.tables.columns import ABSENT
 from studies.schedules import SCHEDULES, Cell, Sweep, main, measured
 
 SMALL = ["fields=line", "line.width=6", "line.window=4", "line.overlap=2", "line.length=3"]

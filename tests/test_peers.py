@@ -33,7 +33,7 @@ from studies.peers.records import (
     Row,
 )
 from studies.peers.settings import PeerSettings, read_command
-from studies.peers.table import TABLE, document, markdown, seconds
+from studies.peers.table import TABLE, document, seconds
 from studies.peers.theirs import Theirs, Worker, arguments_of
 from studies.peers.worker import TENSOR, Counted, answer
 
@@ -362,7 +362,7 @@ def test_counts_are_those_of_the_batches():
 
 
 def test_ratios_are_within_a_round(results):
-    columns = {column.title: column.cells for column in seconds(results, decoded=False)}
+    columns = {column.head: [*map(str, column.cells)] for column in seconds(results, decoded=False)}
     # 2 / 4, 2 / 8, 8 / 10; then 2 / 3, 2 / 4, 8 / 5, the peer's best being its second row.
     assert columns["\N{MULTIPLICATION SIGN} peer at its defaults"][1] == "0.500 [0.375, 0.650]"
     assert columns["\N{MULTIPLICATION SIGN} peer at its best"][1] == "0.667 [0.583, 1.13]"
@@ -383,10 +383,6 @@ def test_the_document_says_what_must_be_known(results):
         "copies its scheduler 3 times, which takes 0.250 s of its 8.00 s",
     ):
         assert part in said
-    for table in said.split("\n\n"):
-        if table.startswith("|"):
-            assert len({len(line.replace("\\|", "\\")) for line in table.splitlines()}) <= 2
-    assert markdown([]) == ""
 
 
 # The command

@@ -19,13 +19,13 @@ from benchmarks.report.canvases import gallery
 from benchmarks.report.contact_sheet import MAX_WIDTH, contact_sheet, draw_sheet, layout
 from benchmarks.report.page import write_report
 from benchmarks.report.plots import (
-    colours,
     curve_against_distance,
     pareto_front,
     quality_against_cost,
 )
 from benchmarks.report.table import markdown
 from benchmarks.report.words import paragraphs
+from patchcanvas.plotting import look
 from patchcanvas.records import write_record
 from tests.example_results import (
     FAILURE,
@@ -255,7 +255,7 @@ def test_budgets_of_one_strategy_are_joined():
     assert sorted(text.get_text() for text in axes.texts) == ["naive", "real images"]
     (legend,) = drawing.legends
     assert [text.get_text() for text in legend.get_texts()] == ["direct"]
-    colour = colours(results_of(rows))["direct"]
+    colour = look("direct").colour
     joints = [
         line
         for line in axes.lines
@@ -279,9 +279,8 @@ def test_names_stay_clear_of_each_other():
     rows = [row(f"strategy_{k}", 10 + 0.01 * k, cost=cost(1 + 0.001 * k)) for k in range(8)]
     drawing = quality_against_cost(results_of(rows), unit="seconds")
     drawing.draw_without_rendering()
-    renderer = drawing.canvas.get_renderer()
     texts = [text for text in drawing.axes[0].texts if text.get_text().startswith("strategy")]
-    boxes = [matplotlib.text.Text.get_window_extent(text, renderer) for text in texts]
+    boxes = [matplotlib.text.Text.get_window_extent(text) for text in texts]
     assert len(boxes) == 8
     pairs = [(a, b) for number, a in enumerate(boxes) for b in boxes[:number]]
     assert not any(a.overlaps(b) for a, b in pairs)

@@ -1,19 +1,143 @@
+"""Tables: how the one writer sets them, and what stands in those of the comparison."""
+
 import dataclasses
 import io
 import re
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from benchmarks.comparison.records import Results
 from benchmarks.metrics.catalogue import FIGURES
 from benchmarks.metrics.estimates import Estimate
-from benchmarks.report.columns import best_entries, columns, comparable, lines, rounded
+from benchmarks.report.columns import columns, comparable, lines, rounded
 from benchmarks.report.columns import with_interval as interval
-from benchmarks.report.latex import escaped, latex
 from benchmarks.report.notes import notes
-from benchmarks.report.table import comparison, markdown
+from benchmarks.report.table import comparison, latex, markdown
+from benchmarks.tables.columns import (
+    ABSENT,
+    TIMES,
+    Cell,
+    Column,
+    by_rows,
+    columns_of,
+    escaped,
+    failed,
+    fixed,
+    page,
+    short,
+    tabular,
+    terminal,
+)
+from benchmarks.tables.columns import markdown as written
 from tests.example_results import FAILURE, figures, results_of, row, usual
+
+COLUMNS = [
+    Column("strategy", ["naive", "lshape_repaint", "direct"]),
+    Column("FID+ ↓\n(inception)", [Cell("4.2", "[4.0, 4.4]", 4.2, is_best=True), "5.1", ABSENT]),
+    Column("parallel?", ["yes", "no", "yes"], name="parallel", is_text=True),
+    Column("calls", ["1,955", "70+333∇", ABSENT]),
+    Column("memory", ["812", "812", "812"], is_main=False),
+]
+
+
+def text_of(table: Table, width: int) -> str:
+    console = Console(width=width, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out", "has_interval"),
+    [
+        (200, ["memory"], True),
+        (51, ["memory"], True),
+        (44, ["calls", "memory"], True),
+        (35, ["parallel?", "calls", "memory"], True),
+        (28, ["parallel?", "calls", "memory"], False),
+    ],
+)
+def test_a_terminal_shows_what_fits_and_says_what_does_not(width, left_out, has_interval):
+    table = terminal(
+        COLUMNS, dropped_first=("calls", "parallel"), elsewhere="the report", width=width
+    )
+    text = text_of(table, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert ("[4.0, 4.4]" in text) == has_interval
+    # No entry is wrapped: a head of two lines, a rule, and a line a row.
+    body = "".join(text.splitlines(keepends=True)[:6])
+    said = " ".join(text.removeprefix(body).split())
+    assert said == f"Left out here, but in the report: {', '.join(left_out)}."
+    assert all((column.line.split()[0] in body) != (column.line in left_out) for column in COLUMNS)
+
+
+def test_a_terminal_has_a_title_notes_and_dim_baselines():
+    table = terminal(COLUMNS, title="a run", notes=["Failed: a", "[b]"], baselines=1, width=200)
+    first, *_, note, other, _ = text_of(table, 200).splitlines()
+    assert (first.strip(), note.strip(), other.strip()) == ("a run", "Failed: a", "[b]")
+    assert [row.style for row in table.rows] == ["dim", None, None]
+
+
+def test_markdown_lines_up_and_sets_figures_right():
+    head, rule, *body = written(COLUMNS).splitlines()
+    assert len({len(line) for line in (head, rule, *body)}) == 1
+    assert rule.replace("-", "") == "|  |  : |  |  : |  : |".replace("  : ", " : ")
+    assert head.split(" | ")[1] == "FID+ ↓ (inception)"
+    assert body[0].split(" | ")[1].strip() == "4.2 [4.0, 4.4]"
+    assert written([]) == ""
+
+
+def test_markdown_escapes_what_would_end_a_cell_or_be_set_otherwise():
+    cells = [r"one|two *three* \four", "<i>own</i>", "<0.0001", "`code`", "two\nlines"]
+    assert [line[2:-2].strip() for line in written([Column("a", cells)]).splitlines()[2:]] == [
+        r"one\|two \*three\* \\four",
+        "&lt;i>own&lt;/i>",
+        "<0.0001",
+        "`code`",
+        "two lines",
+    ]
+
+
+def test_a_page_has_headings_and_notes():
+    found = page({"One": "table"}, ["a|b", *failed({"naive": "ValueError:\n" + 300 * "x"})])
+    assert found.startswith("## One\n\ntable\n\n- a\\|b\n- Failed: naive: ValueError: xxx")
+    assert len(found.splitlines()[-1]) < 230
+
+
+def test_latex_has_every_cell_in_its_column_and_baselines_apart():
+    table = tabular(COLUMNS, baselines=1)
+    rows = [line for line in table.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {4}
+    assert table.startswith(r"\begin{tabular}{@{}lrlrr@{}}")
+    assert table.count(r"\midrule") == 2
+    assert r"\textbf{4.2} {\scriptsize {[}4.0, 4.4{]}} & yes" in rows[2]
+    assert r"lshape\_repaint & 5.1 & no & 70+333$\nabla$ & 812" in rows[3]
+    assert tabular(COLUMNS).count(r"\midrule") == 1
+    assert len(tabular([COLUMNS[0]]).splitlines()) == 2 + 1 + 1 + 3 + 2  # no second line of heads
+
+
+def test_latex_escapes_every_letter_with_a_meaning():
+    assert escaped(r"a_b & 5% of $x^2 {y} #1 ~ \z") == (
+        r"a\_b \& 5\% of \$x\textasciicircum{}2 \{y\} \#1 \textasciitilde{} \textbackslash{}z"
+    )
+    assert escaped("70+333∇ \N{EN DASH} †") == r"70+333$\nabla$ -- $^\dagger$"
+    assert escaped("two\nlines") == "two lines"
+    assert escaped(f"W2² {TIMES} 3 ± 1 μs [↓] a…").isascii()
+
+
+def test_columns_come_from_rows_of_either_kind():
+    assert columns_of([3, 4], {"n": str, "hex": hex}) == by_rows(
+        ["n", "hex"], [["3", "0x3"], ["4", "0x4"]]
+    )
+
+
+def test_helpers():
+    assert (fixed(None, 2), fixed(-0.001, 2), fixed(2.345, 1)) == (ABSENT, "0.00", "2.3")
+    assert [short(name) for name in ("naive", "my.Own@6.5")] == ["naive", "Own@6.5"]
+
+
+# The comparison
 
 
 @pytest.fixture
@@ -22,9 +146,7 @@ def results() -> Results:
 
 
 def printed(results: Results, width: int) -> str:
-    console = Console(width=width, file=io.StringIO())
-    console.print(comparison(results, width=width))
-    return console.file.getvalue()
+    return text_of(comparison(results, width=width), width)
 
 
 def incomparable(name: str, fid: float, **changes):
@@ -54,16 +176,14 @@ def test_table_carries_every_main_figure(results):
 
 def test_every_figure_of_the_catalogue_has_a_column(results):
     everything = {name: Estimate(2.0, 1.9, 2.1) for name in FIGURES}
-    full = results_of([row("naive", 2.0, figures=everything, real=everything)])
+    full = results_of([row("naive", 2.0, figures=everything, real=everything)], failures={})
     shown = columns(full)
     assert [column.name for column in shown if column.name in FIGURES] == list(FIGURES)
-    heads = markdown(full).splitlines()[0]
     for name, figure in FIGURES.items():
         column = next(column for column in shown if column.name == name)
         assert column.better == figure.better
-        assert f"{column.title} {column.detail}".strip() in heads
-        assert ("random_conv" in column.detail) == figure.by_features
-        cell = column.cell(full.rows[0])
+        assert ("random_conv" in column.head) == figure.by_features
+        (cell,) = column.cells[-1:]
         assert ("(2.00)" in cell.extra) == (figure.better == "real")
         assert cell.value == 2.0
 
@@ -81,7 +201,7 @@ def looped(results: Results) -> Results:
 
 
 def test_arrows_say_which_way_is_better(results):
-    titles = {column.name: column.title for column in columns(results)}
+    titles = {column.name: column.head.partition("\n")[0] for column in columns(results)}
     assert (titles["fid_plus"], titles["recall"]) == ("FID+ ↓", "Recall ↑")
     assert titles["seam_ratio"] == "Seams"
 
@@ -94,7 +214,7 @@ def test_table_says_what_its_figures_rest_on(results):
     assert "FID+ (random_conv), are not comparable to FID+ (inception)" in text
     assert "for seams and drift the figure of real crops" in text
     assert "patches (FID) are squares that the denoiser makes by itself" in text
-    assert "Left out here, but in the report: Recall ↑." in text
+    assert "Left out here, but in the report: Recall ↑ (random_conv)." in text
     assert f"Failed: reconstruction: {FAILURE}" in text
 
 
@@ -120,13 +240,8 @@ def test_real_images_and_patches_come_first_and_failures_last(results):
 
 
 def test_real_images_are_not_compared_with_themselves(results):
-    cells = dict(
-        zip(
-            [column.name for column in columns(results)],
-            lines(results, columns(results))[0].cells,
-            strict=True,
-        )
-    )
+    assert lines(results)[0].kind == "real"
+    cells = {column.name: column.cells[0] for column in columns(results)}
     assert (cells["colour_drift"].text, cells["colour_drift"].extra) == ("0.158", "")
     assert cells["fid_plus"].extra == "[3.1, 5.8]"
 
@@ -166,37 +281,10 @@ def test_loops_are_called_loops(results):
     assert "64 loops of 32 x 96 px" in notes(results)[0]
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
-def test_table_fits_the_terminal_unwrapped(results, width):
-    text = printed(results, width)
-    rows = text.splitlines()
-    assert max(map(len, rows)) <= width
-    assert sum("[11.3, 14.1]" in line and "diffcollage" in line for line in rows) == 1
-    head = rows[2] + rows[3]
-    dropped = [column.title for column in columns(results) if column.title not in head]
-    left_out = " ".join(text.partition("Left out")[2].split())
-    assert all(title in left_out for title in dropped)
-    if width >= 200:
-        assert dropped == ["Recall ↑"]
-
-
 def test_a_figure_just_below_zero_has_no_sign():
     wide = figures(40.0) | {"kid": Estimate(-0.001, -0.5, 0.5)}
     page = markdown(results_of([row("naive", 40.0, figures=wide)], real=None, patches=None))
     assert "-0.0" not in page
-
-
-def test_markdown_columns_line_up(results):
-    table = [line for line in markdown(results).splitlines() if line.startswith("|")]
-    assert len(table) == 2 + 2 + 3 + 1
-    pipes = [[place for place, letter in enumerate(line) if letter == "|"] for line in table]
-    assert all(places == pipes[0] for places in pipes)
-    assert len(pipes[0]) == len(columns(results)) + 1
-
-
-def test_markdown_escapes_what_would_end_a_cell(results):
-    results.rows[0] = row("one|two *three*", 41.2)
-    assert r"| one\|two \*three\* " in markdown(results)
 
 
 def test_rounding():
@@ -214,7 +302,7 @@ def test_no_more_digits_than_the_interval_knows():
         made = row("naive", 1.0, figures={"kid": estimate})
         alone = results_of([made], real=None, patches=None)
         kid = next(column for column in columns(alone) if column.name == "kid")
-        assert kid.cell(made).text == text
+        assert kid.cells[0].text == text
 
 
 def test_a_column_has_as_many_decimals_as_its_best_known_figure():
@@ -222,15 +310,18 @@ def test_a_column_has_as_many_decimals_as_its_best_known_figure():
     rows = [row(name, 1.0, figures={"recall": it}) for name, it in (("a", rough), ("b", fine))]
     shown = columns(results_of(rows, real=None, patches=None))
     recall = next(column for column in shown if column.name == "recall")
-    assert [recall.cell(each).text for each in rows] == ["0.616", "0.619"]
+    assert [cell.text for cell in recall.cells][:2] == ["0.616", "0.619"]
 
 
 def best(results: Results) -> dict[str, set[str]]:
-    shown = columns(results)
-    found: dict[str, set[str]] = {}
-    for title, place in best_entries(lines(results, shown), shown):
-        found.setdefault(shown[place].name, set()).add(title)
-    return found
+    titles = [line.title for line in lines(results)]
+    return {
+        column.name: {
+            title for title, cell in zip(titles, column.cells, strict=True) if cell.is_best
+        }
+        for column in columns(results)
+        if column.better is not None
+    }
 
 
 def test_the_best_figure_is_that_of_its_direction():
@@ -261,14 +352,6 @@ def test_what_is_printed_alike_is_equally_good():
     assert best(results_of(alike))["fid_plus"] == {"one", "two"}
 
 
-def test_latex_escapes_every_letter_with_a_meaning():
-    assert escaped(r"a_b & 5% of $x^2 {y} #1 ~ \z") == (
-        r"a\_b \& 5\% of \$x\textasciicircum{}2 \{y\} \#1 \textasciitilde{} \textbackslash{}z"
-    )
-    assert escaped("70+333∇ \N{EN DASH} †") == r"70+333$\nabla$ -- $^\dagger$"
-    assert escaped("two\nlines") == "two lines"
-
-
 def test_latex_is_well_formed(results):
     results.rows.append(incomparable("a_{b}%$&#", 0.5))
     text = latex(results)
@@ -283,17 +366,7 @@ def test_latex_is_well_formed(results):
     assert "%" not in bare.replace("{!}{%\n", "")
     begun = re.findall(r"\\begin\{(.+?)\}", code)
     assert re.findall(r"\\end\{(.+?)\}", code) == begun[::-1]
-    for rule in ("toprule", "bottomrule"):
-        assert code.count(f"\\{rule}") == 1
     assert code.isascii()
-
-
-def test_latex_has_every_cell_in_its_column(results):
-    body = latex(results).split(r"\toprule")[1].split(r"\bottomrule")[0]
-    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert len(rows) == 2 + 2 + 3 + 1
-    cells = [len(re.findall(r"(?<!\\)&", line)) + 1 for line in rows]
-    assert set(cells) == {len(columns(results))}
 
 
 def test_latex_sets_the_best_bold_and_intervals_small(results):

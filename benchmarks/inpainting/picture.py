@@ -7,13 +7,12 @@ from jaxtyping import Bool, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from patchcanvas.files import whole
+from patchcanvas.plotting import style, write
 
 __all__ = ["draw_grid", "masked"]
 
 Pictures = UInt8[Tensor, "samples 3 height width"]
 
-INK = "#20242c"
 ENLARGED = 4  # dots along the side of a pixel
 DOTS, FONT, GAP = 100, 8, 2  # dots an inch, points, pixels between images
 HEAD, NARROWEST = 40, 28  # dots for names, pixels of a column that names need
@@ -32,14 +31,14 @@ def draw_grid(columns: dict[str, Pictures], path: Path) -> None:
     high, width = next(iter(stacks.values())).shape[1:]
     pitch = (max(width, NARROWEST) + GAP) * ENLARGED
     size = len(columns) * pitch, high * ENLARGED + HEAD
-    figure = Figure(figsize=(size[0] / DOTS, size[1] / DOTS), dpi=DOTS)
-    for number, (name, stack) in enumerate(stacks.items()):
-        dots = stack.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
-        figure.figimage(dots.permute(1, 2, 0).numpy(), xo=number * pitch, origin="upper")
-        place = (number * pitch + width * ENLARGED / 2) / size[0], 1 - HEAD * 0.9 / size[1]
-        figure.text(*place, name, fontsize=FONT, color=INK, ha="center", va="bottom")
-    with whole(path) as part:
-        figure.savefig(part, format="png")
+    with style(FONT):
+        figure = Figure(figsize=(size[0] / DOTS, size[1] / DOTS), dpi=DOTS)
+        for number, (name, stack) in enumerate(stacks.items()):
+            dots = stack.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
+            figure.figimage(dots.permute(1, 2, 0).numpy(), xo=number * pitch, origin="upper")
+            place = (number * pitch + width * ENLARGED / 2) / size[0], 1 - HEAD * 0.9 / size[1]
+            figure.text(*place, name, ha="center", va="bottom")
+        write(figure, path)
 
 
 def _stacked(images: Pictures) -> UInt8[Tensor, "3 high wide"]:

@@ -1,28 +1,24 @@
 """The tables: a row a strategy, in Markdown, and what must be read with them."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
-from rich.cells import cell_len
+from benchmarks.inpainting.records import CompletionResults, CompletionRow
+from benchmarks.tables.columns import (
+    ABSENT,
+    DOWN,
+    PLUS_MINUS,
+    UP,
+    columns_of,
+    failed,
+    fixed,
+    markdown,
+    page,
+    short,
+)
 
-from benchmarks.inpainting.records import CompletionResults, CompletionRow, Figure
+__all__ = ["COLUMNS", "COST", "circumstances", "document", "figure"]
 
-__all__ = [
-    "ABSENT",
-    "COST",
-    "DOWN",
-    "UP",
-    "Column",
-    "circumstances",
-    "document",
-    "failures",
-    "figure_column",
-    "markdown",
-]
-
-ABSENT = "\N{EN DASH}"
-PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
-DOWN, UP = "\N{DOWNWARDS ARROW}", "\N{UPWARDS ARROW}"
 TITLES = {
     "half": "The left half is known",
     "box": "All but a box in the middle is known",
@@ -31,63 +27,45 @@ TITLES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Args:
-        title: Its head.
-        cell: Renders a row's entry.
-    """
-
-    title: str
-    cell: Callable[[CompletionRow], str]
+def figure(name: str, digits: int) -> Callable[[CompletionRow], str]:
+    """Returns how a row's figure is written: with its standard error, rounded alike."""
+    return partial(_figure, name=name, digits=digits)
 
 
-def figure_column(title: str, name: str, digits: int) -> Column:
-    """Returns the column of a figure and its standard error."""
-    return Column(title, lambda row: shown(row.figures.get(name), digits))
-
-
-def shown(figure: Figure | None, digits: int) -> str:
-    """Returns a figure and its standard error, rounded alike.
-
-    >>> shown(Figure(21.037, 0.412), 2)
-    '21.04 ± 0.41'
-    """
-    if figure is None:
+def _figure(row: CompletionRow, *, name: str, digits: int) -> str:
+    found = row.figures.get(name)
+    if found is None:
         return ABSENT
-    # No minus sign before a rounded 0.
-    value = round(figure.value, digits) + 0.0
-    return f"{value:.{digits}f} {PLUS_MINUS} {figure.error:.{digits}f}"
+    return f"{fixed(found.value, digits)} {PLUS_MINUS} {fixed(found.error, digits)}"
 
 
 def _of_strategies(render: Callable[[CompletionRow], str]) -> Callable[[CompletionRow], str]:
     return lambda row: render(row) if row.steps else ABSENT
 
 
-COST = (
-    Column("steps", _of_strategies(lambda row: f"{row.steps}")),
-    Column("evaluations", _of_strategies(lambda row: f"{row.evaluations:g}")),
-    Column("gradients", _of_strategies(lambda row: f"{row.gradients:g}")),
-    Column("s an image", _of_strategies(lambda row: f"{row.seconds:.2f}")),
-)
-COLUMNS = (
-    Column("strategy", lambda row: row.name.rpartition(".")[2]),
-    figure_column(f"PSNR, dB {UP}", "psnr", 2),
-    figure_column("spread (1)", "spread", 2),
-    figure_column(f"FID {DOWN}", "fid", 3),
-    *COST,
-)
+COST = {
+    "steps": _of_strategies(lambda row: f"{row.steps}"),
+    "evaluations": _of_strategies(lambda row: f"{row.evaluations:g}"),
+    "gradients": _of_strategies(lambda row: f"{row.gradients:g}"),
+    "s an image": _of_strategies(lambda row: f"{row.seconds:.2f}"),
+}
+COLUMNS = {
+    "strategy": lambda row: short(row.name),
+    f"PSNR, dB {UP}": figure("psnr", 2),
+    "spread (1)": figure("spread", 2),
+    f"FID {DOWN}": figure("fid", 3),
+    **COST,
+}
 
 
 def document(results: CompletionResults) -> str:
     """Returns the tables of all masks, and what must be read with them."""
-    masks = dict.fromkeys(row.mask for row in results.rows)
-    parts = []
-    for mask in masks:
-        rows = [row for row in results.rows if row.mask == mask]
-        parts += [f"### {TITLES[mask]}", markdown(COLUMNS, rows)]
+    sections = {
+        TITLES[mask]: markdown(
+            columns_of([row for row in results.rows if row.mask == mask], COLUMNS)
+        )
+        for mask in dict.fromkeys(row.mask for row in results.rows)
+    }
     notes = [
         circumstances(results),
         "PSNR: of the unknown pixels of one completion, for images of 0 to 255, mean over images "
@@ -98,14 +76,9 @@ def document(results: CompletionResults) -> str:
         f"{results.settings['pairs']} images; 0 if all are alike, 1 for samples of the true "
         "conditional distribution, but also for fair samples that make nothing of the known "
         "pixels: among rows near 1 the one of the higher PSNR uses more of what is given.",
-        *failures(results),
+        *failed(results.failures),
     ]
-    return "\n\n".join([*parts, *notes]) + "\n"
-
-
-def failures(results: CompletionResults) -> list[str]:
-    """Returns why rows are missing, a sentence each."""
-    return [f"Failed: {name}: {' '.join(why.split())}" for name, why in results.failures.items()]
+    return page(sections, notes)
 
 
 def circumstances(results: CompletionResults) -> str:
@@ -124,19 +97,3 @@ def circumstances(results: CompletionResults) -> str:
         f"{environment['threads']} threads, torch {environment['versions']['torch']}; "
         f"{results.created[:10]}."
     )
-
-
-def markdown(columns: Sequence[Column], rows: list[CompletionRow]) -> str:
-    """Returns a table in Markdown, its columns as wide as they must be."""
-    lines = []
-    for number, column in enumerate(columns):
-        cells = [column.title, *map(column.cell, rows)]
-        width = max(3, *map(cell_len, cells))
-        rule = "-" * (width - 1) + (":" if number else "-")
-        spaces = [" " * (width - cell_len(cell)) for cell in cells]
-        padded = [
-            space + cell if number else cell + space
-            for cell, space in zip(cells, spaces, strict=True)
-        ]
-        lines.append([padded[0], rule, *padded[1:]])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in zip(*lines, strict=True))

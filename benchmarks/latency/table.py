@@ -1,18 +1,29 @@
 """The tables of the latency benchmark: seconds by width, and all of what each width costs."""
 
-import dataclasses
 from collections.abc import Callable
+from functools import partial
 
-from rich import box, get_console
-from rich.cells import cell_len
 from rich.table import Table
-from rich.text import Text
 
 from benchmarks.latency.records import Floor, LatencyResults, Point
 from benchmarks.metrics.estimates import Spread
+from benchmarks.tables.columns import (
+    ABSENT,
+    TIMES,
+    Cell,
+    Column,
+    columns_of,
+    markdown,
+    page,
+    short,
+    shortened,
+    significant,
+    spread,
+    tabular,
+    terminal,
+)
 
 __all__ = [
-    "Column",
     "costs",
     "costs_table",
     "document",
@@ -21,14 +32,11 @@ __all__ = [
     "notes",
     "seconds",
     "seconds_table",
-    "short",
-    "significant",
 ]
 
-ABSENT = "\N{EN DASH}"
-TIMES = "\N{MULTIPLICATION SIGN}"
 MICRO = "\N{GREEK SMALL LETTER MU}s"
-REASON = 200  # characters of a failure's reason; the JSON has all of them
+
+Figure = Spread | str | None
 
 # What a narrow terminal does without, the least important first.
 DROPPED_FIRST = (
@@ -44,55 +52,44 @@ DROPPED_FIRST = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Args:
-        name: Its head.
-        cells: Its entries, from top to bottom.
-    """
-
-    name: str
-    cells: list[str]
-
-
-def seconds(results: LatencyResults, *, quartiles: bool = True) -> list[Column]:
+def seconds(results: LatencyResults) -> list[Column]:
     """Returns the table of seconds: a row a strategy, a column a width in patches."""
     names = _names(results)
-    columns = [Column("strategy", [short(name) for name in names])]
-    for width in _widths(results):
-        points = [results.point(name, width) for name in names]
-        cells = [_or_absent(point, lambda p: _spread(p.latency, quartiles)) for point in points]
-        columns.append(Column(str(width), cells))
-    return columns
+    return [
+        Column("strategy", [short(name) for name in names]),
+        *(
+            Column(
+                str(width), [_of(results.point(name, width), lambda p: p.latency) for name in names]
+            )
+            for width in _widths(results)
+        ),
+    ]
 
 
 def costs(results: LatencyResults, width: int) -> list[Column]:
     """Returns the table of one width: a row a strategy, a column for all that it costs."""
     names, floor = _names(results), results.floor
+
+    def of_floor(figure: Callable[[Floor], float]) -> str:
+        return ABSENT if floor is None else significant(figure(floor))
+
+    cells: dict[str, Callable[[Point], Figure]] = {
+        "seconds [quartiles]": lambda point: point.latency,
+        "repeats": lambda point: f"{len(point.seconds)}",
+        f"{TIMES} naive": results.ratio_to_naive,
+        "calls": lambda point: f"{point.network_calls:,}",
+        "patches": lambda point: f"{point.patch_evaluations:,}",
+        "px/px": lambda point: f"{point.pixels_per_pixel:,.1f}",
+        "gradient passes": lambda point: f"{point.gradient_passes:,}",
+        "MiB": lambda point: f"{point.peak_memory_mib:,.0f}",
+        "in network": lambda point: f"{100 * point.network_share:.1f} %",
+        "floor s": lambda point: of_floor(point.floor_seconds),
+        f"{TIMES} floor": lambda point: of_floor(point.ratio_to_floor),
+    }
     points = [results.point(name, width) for name in names]
-
-    def column(name: str, cell: Callable[[Point], str]) -> Column:
-        return Column(name, [_or_absent(point, cell) for point in points])
-
-    def naive(point: Point) -> str:
-        ratio = results.ratio_to_naive(point)
-        return ABSENT if ratio is None else _spread(ratio, quartiles=True)
-
     return [
         Column("strategy", [short(name) for name in names]),
-        column("seconds [quartiles]", lambda point: _spread(point.latency, quartiles=True)),
-        column("repeats", lambda point: f"{len(point.seconds)}"),
-        column(f"{TIMES} naive", naive),
-        column("calls", lambda point: f"{point.network_calls:,}"),
-        column("patches", lambda point: f"{point.patch_evaluations:,}"),
-        column("px/px", lambda point: f"{point.pixels_per_pixel:,.1f}"),
-        column("gradient passes", lambda point: f"{point.gradient_passes:,}"),
-        column("MiB", lambda point: f"{point.peak_memory_mib:,.0f}"),
-        column("in network", lambda point: f"{100 * point.network_share:.1f} %"),
-        column("floor s", lambda point: _of_floor(point.floor_seconds, floor)),
-        column(f"{TIMES} floor", lambda point: _of_floor(point.ratio_to_floor, floor)),
+        *columns_of(points, {head: partial(_of, cell=cell) for head, cell in cells.items()}),
     ]
 
 
@@ -100,7 +97,7 @@ def line_of(point: Point) -> str:
     """Returns a point on one line, for logs."""
     return (
         f"{short(point.strategy)}, width {point.width}: "
-        f"{_spread(point.latency, quartiles=True)} s, "
+        f"{_of(point, lambda p: p.latency)} s, "
         f"{point.network_calls:,} calls, {point.pixels_per_pixel:,.1f} px/px, "
         f"{100 * point.network_share:.1f} % in network"
     )
@@ -125,7 +122,7 @@ def notes(results: LatencyResults) -> list[str]:
     found += _reductions(results)
     found += [
         f"{'Failed' if item.failed else 'Left out'}: {item.strategy} at {item.width}: "
-        f"{_shortened(item.reason)}"
+        f"{shortened(item.reason)}"
         for item in results.absences
     ]
     return found
@@ -133,10 +130,9 @@ def notes(results: LatencyResults) -> list[str]:
 
 def document(results: LatencyResults) -> str:
     """Returns all tables with all their columns in Markdown, and what must be read with them."""
-    parts = ["## Seconds by width in patches", _markdown(seconds(results))]
-    for width in _widths(results):
-        parts += [f"## {_patches(width)} wide", _markdown(costs(results, width))]
-    return "\n\n".join([*parts, *(f"- {note}" for note in notes(results))]) + "\n"
+    tables = {"Seconds by width in patches": seconds(results)}
+    tables |= {f"{_patches(width)} wide": costs(results, width) for width in _widths(results)}
+    return page({title: markdown(table) for title, table in tables.items()}, notes(results))
 
 
 def latex(results: LatencyResults) -> str:
@@ -145,18 +141,16 @@ def latex(results: LatencyResults) -> str:
     They need the package booktabs.
     """
     comments = [f"% {note}" for note in notes(results)]
-    parts = [_tabular(seconds(results))]
+    parts = [tabular(seconds(results))]
     for width in _widths(results)[-1:]:
-        parts += [f"% {_patches(width)} wide", _tabular(costs(results, width))]
+        parts += [f"% {_patches(width)} wide", tabular(costs(results, width))]
     return "\n".join([*comments, *parts]) + "\n"
 
 
 def seconds_table(results: LatencyResults, *, width: int | None = None) -> Table:
     """Returns the table of seconds for a terminal of `width` columns; None asks the terminal."""
-    width = get_console().width if width is None else width
     title = "seconds for one canvas, by its width in patches"
-    table = _table(seconds(results), title)
-    return table if _width(table) <= width else _table(seconds(results, quartiles=False), title)
+    return terminal(seconds(results), title=title, width=width)
 
 
 def costs_table(results: LatencyResults, patches: int, *, width: int | None = None) -> Table:
@@ -167,29 +161,12 @@ def costs_table(results: LatencyResults, patches: int, *, width: int | None = No
         patches: Width of the canvas.
         width: Columns of the terminal; None asks it.
     """
-    width = get_console().width if width is None else width
-    shown, dropped = costs(results, patches), []
-    for name in DROPPED_FIRST:
-        if _width(_table(shown, "")) <= width:
-            break
-        shown = [column for column in shown if column.name != name]
-        dropped.append(name)
-    caption = f"In table.md: {', '.join(dropped)}." if dropped else None
-    return _table(shown, f"{_patches(patches)} wide", caption)
-
-
-def short(name: str) -> str:
-    """Keeps dotted paths from widening a table: the class is enough there."""
-    return name.rpartition(".")[2]
-
-
-def significant(value: float) -> str:
-    """Returns a positive number with three digits, and more only before the point.
-
-    >>> significant(0.012345), significant(1.0), significant(99.97), significant(1234.5)
-    ('0.0123', '1.00', '100', '1,234')
-    """
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
+    return terminal(
+        costs(results, patches),
+        title=f"{_patches(patches)} wide",
+        dropped_first=DROPPED_FIRST,
+        width=width,
+    )
 
 
 def _on_the_floor(floor: Floor | None) -> list[str]:
@@ -246,78 +223,9 @@ def _patches(width: int) -> str:
     return f"{width} patch{'' if width == 1 else 'es'}"
 
 
-def _or_absent(point: Point | None, cell: Callable[[Point], str]) -> str:
-    return ABSENT if point is None else cell(point)
-
-
-def _of_floor(figure: Callable[[Floor], float], floor: Floor | None) -> str:
-    return ABSENT if floor is None else significant(figure(floor))
-
-
-def _spread(value: Spread, quartiles: bool) -> str:
-    median = significant(value.median)
-    if not quartiles:
-        return median
-    return f"{median} [{significant(value.lower)}, {significant(value.upper)}]"
-
-
-def _table(columns: list[Column], title: str, caption: str | None = None) -> Table:
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(Text(column.name), justify="right" if number else "left", no_wrap=True)
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def _width(table: Table) -> int:
-    """Returns the width at which no entry is wrapped."""
-    console = get_console()
-    return console.measure(table, options=console.options.update(width=10_000)).maximum
-
-
-def _markdown(columns: list[Column]) -> str:
-    lines = []
-    for number, column in enumerate(columns):
-        width = max(3, *map(cell_len, (column.name, *column.cells)))
-        rule = "-" * (width - 1) + (":" if number else "-")
-        padded = [_padded(cell, width, left=not number) for cell in (column.name, *column.cells)]
-        lines.append([padded[0], rule, *padded[1:]])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in zip(*lines, strict=True))
-
-
-def _padded(text: str, width: int, *, left: bool) -> str:
-    space = " " * (width - cell_len(text))
-    return text + space if left else space + text
-
-
-def _tabular(columns: list[Column]) -> str:
-    rows = [" & ".join(map(_escaped, (column.name for column in columns)))]
-    rows += [
-        " & ".join(map(_escaped, cells))
-        for cells in zip(*(column.cells for column in columns), strict=True)
-    ]
-    head, *body = [f"{row} \\\\" for row in rows]
-    layout = f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}"
-    return "\n".join(
-        [layout, "\\toprule", head, "\\midrule", *body, "\\bottomrule", "\\end{tabular}"]
-    )
-
-
-def _escaped(text: str) -> str:
-    """Returns text as LaTeX writes it."""
-    for plain, written in (
-        ("_", "\\_"),
-        ("%", "\\%"),
-        ("&", "\\&"),
-        ("#", "\\#"),
-        (ABSENT, "--"),
-        (TIMES, "$\\times$"),
-    ):
-        text = text.replace(plain, written)
-    return text
-
-
-def _shortened(reason: str) -> str:
-    line = " ".join(reason.split())
-    return line if len(line) <= REASON else line[: REASON - 1] + "\N{HORIZONTAL ELLIPSIS}"
+def _of(point: Point | None, cell: Callable[[Point], Figure]) -> str | Cell:
+    """Returns the entry of a point, quartiles after their median; a dash where there is none."""
+    figure = None if point is None else cell(point)
+    if isinstance(figure, Spread):
+        return spread(figure)
+    return ABSENT if figure is None else figure

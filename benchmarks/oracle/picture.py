@@ -3,18 +3,17 @@
 import dataclasses
 from pathlib import Path
 
-import matplotlib
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from benchmarks.oracle.records import CaseRecord
-from benchmarks.oracle.table import ERROR, W2, error_of, ordered, short
+from benchmarks.oracle.table import W2, error_of, ordered
+from benchmarks.tables.columns import PLUS_MINUS, short
 from denoisers.contract import Image
+from patchcanvas.plotting import look, style, write
 
-__all__ = ["Strips", "colours", "draw"]
+__all__ = ["Strips", "draw"]
 
-INK, FAINT = "#20242c", "#6e747e"
 WIDTH, CASE_HEIGHT, DOTS = 13.0, 4.4, 100  # inches, inches, dots an inch
 FONT = 9  # points
 COLUMNS = 3  # of panels with samples
@@ -37,72 +36,47 @@ class Strips:
 
 def draw(cases: list[Strips], path: Path) -> None:
     """Writes the picture as PNG: a band a field, curves on the left and samples on the right."""
-    names = sorted({row.strategy for case in cases for row in case.record.rows})
-    palette = colours(names)
-    with matplotlib.rc_context({"font.size": FONT, "axes.edgecolor": FAINT, "text.color": INK}):
+    with style(FONT):
         size = (WIDTH, CASE_HEIGHT * len(cases))
         figure = Figure(figsize=size, layout="constrained", dpi=DOTS)
         bands = figure.subfigures(len(cases), 1, squeeze=False)[:, 0]
         for band, case in zip(bands, cases, strict=True):
             band.suptitle(f"{case.record.name} px", x=0.01, ha="left", fontsize=FONT + 3)
             left, right = band.subfigures(1, 2, width_ratios=(2, 3))
-            _curves(left, case.record, palette)
-            _samples(right, case, palette)
-        figure.savefig(path)
+            _curves(left, case.record)
+            _samples(right, case)
+        write(figure, path)
 
 
-def colours(names: list[str]) -> dict[str, tuple[float, ...]]:
-    """Returns a colour for each name, all different."""
-    if len(names) <= 10:
-        return dict(zip(names, matplotlib.colormaps["tab10"].colors, strict=False))
-    # Neighbours in the list lie far apart on the scale.
-    spread = [(place * 0.618034) % 1 for place in range(len(names))]
-    return {name: matplotlib.colormaps["turbo"](x) for name, x in zip(names, spread, strict=True)}
-
-
-def _curves(figure: SubFigure, record: CaseRecord, palette: dict[str, tuple[float, ...]]) -> None:
+def _curves(figure: SubFigure, record: CaseRecord) -> None:
     """Draws the correlations, and below them what they lack or have too much of."""
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     distances = range(len(record.correlation))
     upper.plot(distances, record.correlation, color="black", linewidth=3.5, label="true field")
     lower.axhline(0, color="black", linewidth=1.5)
     for row in ordered(record):
-        style = {"color": palette[row.strategy], "linestyle": "--" if row.sampling else "-"}
-        error = f" {ERROR} {error_of(row)}" if row.sampling else ""
+        line = look(row.strategy).line
+        error = f" {PLUS_MINUS} {error_of(row)}" if row.sampling else ""
         label = f"{short(row.strategy)}  {row.w2:.4f}{error}"
-        upper.plot(distances, row.correlation, label=label, **style)
+        upper.plot(distances, row.correlation, label=label, **line)
         pairs = zip(row.correlation, record.correlation, strict=True)
-        lower.plot(distances, [made - true for made, true in pairs], **style)
+        lower.plot(distances, [made - true for made, true in pairs], **line)
     lower.set_yscale("symlog", linthresh=LINEAR, linscale=0.5)
     lower.set_xlabel("distance along a row, in pixels")
     upper.set_ylabel("correlation")
     lower.set_ylabel("minus the true one")
-    for axes in (upper, lower):
-        _dressed(axes, len(record.correlation) - 1)
+    lower.set_xlim(0, len(record.correlation) - 1)
     upper.legend(
-        fontsize=FONT - 1,
-        title=f"strategy  {W2}" + ("  (dashed: samples)" if _any_sampled(record) else ""),
+        title=f"strategy  {W2}",
         title_fontsize=FONT - 1,
         alignment="left",
         loc="upper right",
-        frameon=False,
         labelspacing=0.25,
         ncols=1 + len(record.rows) // 12,
     )
 
 
-def _dressed(axes: Axes, farthest: int) -> None:
-    axes.set_xlim(0, farthest)
-    axes.grid(alpha=0.3)
-    axes.tick_params(labelsize=FONT - 1, color=FAINT)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _any_sampled(record: CaseRecord) -> bool:
-    return any(row.sampling for row in record.rows)
-
-
-def _samples(figure: SubFigure, case: Strips, palette: dict[str, tuple[float, ...]]) -> None:
+def _samples(figure: SubFigure, case: Strips) -> None:
     """Draws true samples first, then those of every strategy, the least biased first."""
     rows = [row for row in ordered(case.record) if row.strategy in case.samples]
     titles = {"true": "true field"} | {row.strategy: short(row.strategy) for row in rows}
@@ -121,12 +95,12 @@ def _samples(figure: SubFigure, case: Strips, palette: dict[str, tuple[float, ..
             aspect="auto" if case.record.canvas[0] == 1 else "equal",
             interpolation="nearest",
         )
-        panel.set_title(title, fontsize=FONT, pad=3, loc="left")
+        panel.set_title(title, pad=3)
         # The colour of its curves, as a line below the name.
         panel.plot(
             [0, 1],
             [1, 1],
-            color=palette.get(name, "black"),
+            color="black" if name == "true" else look(name).colour,
             linewidth=3,
             clip_on=False,
             transform=panel.transAxes,

@@ -6,28 +6,22 @@ interval of the main figure and with what a canvas costs.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable
 from typing import Literal
-
-from typing_extensions import override
 
 from benchmarks.comparison.fingerprint import differences
 from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.catalogue import FIGURES, Figure
 from benchmarks.metrics.estimates import Estimate, Spread
+from benchmarks.tables.columns import ABSENT, DAGGER, DOWN, UP, Cell, Column
 
 __all__ = [
-    "ABSENT",
-    "DAGGER",
     "PATCHES",
     "REAL",
     "TITLES",
-    "Cell",
-    "Column",
     "Line",
+    "Shown",
     "baselines",
-    "best_entries",
     "columns",
     "comparable",
     "figure_name",
@@ -37,102 +31,66 @@ __all__ = [
     "with_interval",
 ]
 
-ABSENT = "\N{EN DASH}"
-DAGGER = "\N{DAGGER}"
 REAL, PATCHES = "real", "patches"  # the rows that no strategy made
 TITLES = {REAL: "real images", PATCHES: "patches (FID)"}
-ARROWS = {"lower": " ↓", "higher": " ↑", "real": ""}
+ARROWS = {"lower": f" {DOWN}", "higher": f" {UP}", "real": ""}
 MAIN = ("fid_plus", "kid", "seam_ratio", "wrap_error", "colour_drift")
 
 Better = Literal["lower", "higher", "real"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """An entry of the table.
+class Shown(Column):
+    """A column of the comparison; its name is that of the figure in the catalogue.
 
     Args:
-        text: What is printed.
-        extra: What stands after it in brackets, an interval or the figure of real images.
-        value: The number itself, for sorting; None where there is none.
-    """
-
-    text: str
-    extra: str = ""
-    value: float | None = None
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.text} {self.extra}".rstrip()
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of the table.
-
-    Args:
-        name: The figure's name in the catalogue; a name of its own for what is no figure.
-        title: First line of its head.
-        detail: Second line of its head: unit, or what stands in brackets; may be empty.
-        cell: Renders a row's entry.
         better: Which way is better, for figures of quality.
-        is_text: Whether the entries are words, set flush left, and not figures.
-        is_main: Whether a terminal shows it.
     """
 
-    name: str
-    title: str
-    detail: str
-    cell: Callable[[Row], Cell]
     better: Better | None = None
-    is_text: bool = False
-    is_main: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of the table.
+    """Whose figures stand in a line of the table.
 
     Args:
-        kind: Whose figures these are.
+        kind: Of whom.
         title: What its first entry says, without the mark of a row that must not be compared.
         marked: Whether its figures must not be compared with those of the first strategy.
-        cells: An entry for each column.
         row: The row itself; None for a failure.
     """
 
     kind: Literal["real", "patches", "strategy", "failed"]
     title: str
     marked: bool
-    cells: list[Cell]
     row: Row | None
 
 
-def columns(results: Results) -> list[Column]:
-    """Returns the columns that suit a run, from left to right."""
-    rows = [*baselines(results), *results.rows]
-    shown = {name: item for name, item in FIGURES.items() if any(name in r.figures for r in rows)}
+def columns(results: Results) -> list[Shown]:
+    """Returns the columns that suit a run, from left to right, an entry for each of its lines."""
+    body = lines(results)
+    rows = [line.row for line in body if line.row]
+    figures = {name: item for name, item in FIGURES.items() if any(name in r.figures for r in rows)}
     return [
-        Column("strategy", "Strategy", "", _name, is_text=True),
-        Column("parallel", "Parallel?", "", _parallel, is_text=True),
-        *(_figure_column(name, figure, results) for name, figure in shown.items()),
-        _cost_column("seconds", "s/canvas", "[quartiles]", lambda cost: _seconds(cost.latency)),
-        _cost_column("calls", "Calls", "", _calls),
-        _cost_column("evaluations", "Evaluations", "", _evaluations),
-        _cost_column("pixels", "px/px", "", _pixels),
-        _cost_column("memory", "Memory", "MiB", _memory),
-        _cost_column("network", "In network", "%", _network),
+        Shown("Strategy", [_name(line) for line in body], "strategy", is_text=True),
+        Shown("Parallel?", [_parallel(line) for line in body], "parallel", is_text=True),
+        *(_figure_column(name, figure, results) for name, figure in figures.items()),
+        *(
+            Shown(head, [_of_cost(line, render) for line in body], name)
+            for name, (head, render) in COSTS.items()
+        ),
     ]
 
 
-def lines(results: Results, shown: list[Column]) -> list[Line]:
-    """Returns the entries: real images, plain patches, the strategies, and those that failed."""
+def lines(results: Results) -> list[Line]:
+    """Returns the lines: real images, plain patches, the strategies, and those that failed."""
     fair = {row.strategy for row in comparable(results)}
     made = [
-        Line(_kind(row), row_title(row), row.strategy not in fair, _cells(row, shown), row)
+        Line(_kind(row), row_title(row), row.strategy not in fair, row)
         for row in [*baselines(results), *results.rows]
     ]
-    return made + [_failed(name, shown) for name in results.failures]
+    return made + [Line("failed", name, False, None) for name in results.failures]
 
 
 def baselines(results: Results) -> list[Row]:
@@ -145,25 +103,6 @@ def comparable(results: Results) -> list[Row]:
     first = results.rows[0].fingerprint if results.rows else {}
     fair = [row for row in results.rows if not differences(first, row.fingerprint)]
     return [*baselines(results), *fair]
-
-
-def best_entries(body: list[Line], shown: list[Column]) -> set[tuple[str, int]]:
-    """Returns the places of the best figures, by line's title and column's number.
-
-    Rows that must not be compared do not compete; what is printed alike is equally good.
-    """
-    rivals = [line for line in body if line.kind == "strategy" and not line.marked]
-    found = set()
-    for place, column in enumerate(shown):
-        losses = {
-            line.title: loss
-            for line in rivals
-            if (loss := _loss(line, column, line.cells[place])) is not None
-        }
-        if column.better is not None and losses:
-            first = min(losses, key=losses.__getitem__)
-            found |= {(title, place) for title in _alike(rivals, losses, first, place)}
-    return found
 
 
 def figure_name(results: Results, name: str = "fid_plus") -> str:
@@ -195,49 +134,41 @@ def with_interval(value: float, low: float, high: float, *, most: int = 4) -> st
     return str(_interval_cell(value, low, high, most=most))
 
 
-def _figure_column(name: str, figure: Figure, results: Results) -> Column:
+def _figure_column(name: str, figure: Figure, results: Results) -> Shown:
     inside = [results.features["name"]] if figure.by_features else []
     # Without real images there is nothing to stand beside a figure.
     beside = figure.better == "real" and results.num_reference > 0
     inside += ["real"] if beside else []
-    rows = [*baselines(results), *results.rows]
-    estimates = [row.figures[name] for row in rows if name in row.figures]
-    return Column(
+    body = lines(results)
+    finest = _finest([line.row.figures[name] for line in body if line.row and _has(line, name)])
+    column = Shown(
+        f"{figure.title}{ARROWS[figure.better]}" + (f"\n({'; '.join(inside)})" if inside else ""),
+        [_figure(line, name, beside=beside, finest=finest) for line in body],
         name,
-        figure.title + ARROWS[figure.better],
-        f"({'; '.join(inside)})" if inside else "",
-        partial(_figure, name=name, beside=beside, finest=_finest(estimates)),
         better=figure.better,
         is_main=name in MAIN,
     )
+    return _with_best(column, body)
 
 
-def _cost_column(name: str, title: str, detail: str, render: Callable[[Cost], Cell]) -> Column:
-    return Column(
-        name, title, detail, lambda row: Cell(ABSENT) if row.cost is None else render(row.cost)
-    )
+def _has(line: Line, name: str) -> bool:
+    return line.row is not None and name in line.row.figures
 
 
-def _cells(row: Row, shown: list[Column]) -> list[Cell]:
-    return [column.cell(row) for column in shown]
-
-
-def _failed(name: str, shown: list[Column]) -> Line:
-    entries = {"strategy": name, "fid_plus": "failed"}
-    cells = [Cell(entries.get(column.name, ABSENT)) for column in shown]
-    return Line("failed", name, False, cells, None)
+def _of_cost(line: Line, render: Callable[[Cost], Cell]) -> Cell:
+    return Cell(ABSENT) if line.row is None or line.row.cost is None else render(line.row.cost)
 
 
 def _kind(row: Row) -> Literal["real", "patches", "strategy"]:
     return {REAL: "real", PATCHES: "patches"}.get(row.strategy, "strategy")
 
 
-def _name(row: Row) -> Cell:
-    return Cell(row_title(row))
+def _name(line: Line) -> Cell:
+    return Cell(f"{line.title} {DAGGER}" if line.marked else line.title)
 
 
-def _parallel(row: Row) -> Cell:
-    return Cell({True: "yes", False: "no", None: ABSENT}[row.parallel])
+def _parallel(line: Line) -> Cell:
+    return Cell({True: "yes", False: "no", None: ABSENT}[line.row and line.row.parallel])
 
 
 def _finest(estimates: list[Estimate]) -> int:
@@ -246,15 +177,17 @@ def _finest(estimates: list[Estimate]) -> int:
     return max([2, *(_decimals(width, 2) for width in widths if width > 0)])
 
 
-def _figure(row: Row, *, name: str, beside: bool, finest: int) -> Cell:
+def _figure(line: Line, name: str, *, beside: bool, finest: int) -> Cell:
     """Renders a figure: FID+ with its interval, what should be as in real images beside these."""
-    estimate = row.figures.get(name)
+    if line.row is None:
+        return Cell("failed" if name == "fid_plus" else ABSENT)
+    estimate = line.row.figures.get(name)
     if estimate is None:
         return Cell(ABSENT)
     if name == "fid_plus":
         return _interval_cell(estimate.value, estimate.low, estimate.high)
-    real = row.real.get(name)
-    beside = beside and _kind(row) == "strategy"
+    real = line.row.real.get(name)
+    beside = beside and line.kind == "strategy"
     extra = f"({ABSENT if real is None else _at_most(real.value, finest)})" if beside else ""
     return Cell(_at_most(estimate.value, finest), extra, estimate.value)
 
@@ -279,20 +212,26 @@ def _calls(cost: Cost) -> Cell:
     return Cell(f"{cost.network_calls:,}{gradients}", value=float(cost.network_calls))
 
 
-def _evaluations(cost: Cost) -> Cell:
-    return Cell(f"{cost.patch_evaluations:,}", value=float(cost.patch_evaluations))
-
-
-def _pixels(cost: Cost) -> Cell:
-    return Cell(rounded(cost.pixels_per_pixel), value=cost.pixels_per_pixel)
-
-
-def _memory(cost: Cost) -> Cell:
-    return Cell(f"{cost.peak_memory_mib:,.0f}", value=cost.peak_memory_mib)
-
-
-def _network(cost: Cost) -> Cell:
-    return Cell(f"{100 * cost.network_share:.0f}", value=cost.network_share)
+COSTS: dict[str, tuple[str, Callable[[Cost], Cell]]] = {
+    "seconds": ("s/canvas\n[quartiles]", lambda cost: _seconds(cost.latency)),
+    "calls": ("Calls", _calls),
+    "evaluations": (
+        "Evaluations",
+        lambda cost: Cell(f"{cost.patch_evaluations:,}", value=float(cost.patch_evaluations)),
+    ),
+    "pixels": (
+        "px/px",
+        lambda cost: Cell(rounded(cost.pixels_per_pixel), value=cost.pixels_per_pixel),
+    ),
+    "memory": (
+        "Memory\nMiB",
+        lambda cost: Cell(f"{cost.peak_memory_mib:,.0f}", value=cost.peak_memory_mib),
+    ),
+    "network": (
+        "In network\n%",
+        lambda cost: Cell(f"{100 * cost.network_share:.0f}", value=cost.network_share),
+    ),
+}
 
 
 def _decimals(value: float, digits: int) -> int:
@@ -301,17 +240,31 @@ def _decimals(value: float, digits: int) -> int:
     return max(0, digits - 1 - math.floor(math.log10(abs(value))))
 
 
-def _alike(rivals: list[Line], losses: dict[str, float], first: str, place: int) -> Iterable[str]:
-    """Yields the titles of the lines that print what the best one prints, or lose as little."""
-    printed = {line.title: line.cells[place].text for line in rivals}
-    for title, loss in losses.items():
-        if loss == losses[first] or printed[title] == printed[first]:
-            yield title
+def _with_best(column: Shown, body: list[Line]) -> Shown:
+    """Marks the best figures of a column: what is printed alike is equally good.
+
+    Rows that must not be compared do not compete.
+    """
+    losses = {
+        place: loss
+        for place, (line, cell) in enumerate(zip(body, column.cells, strict=True))
+        if (loss := _loss(line, column, cell)) is not None
+    }
+    if not losses:
+        return column
+    first = min(losses, key=losses.__getitem__)
+    best = {
+        place
+        for place, loss in losses.items()
+        if loss == losses[first] or column.cells[place].text == column.cells[first].text
+    }
+    cells = [dataclasses.replace(cell, is_best=k in best) for k, cell in enumerate(column.cells)]
+    return dataclasses.replace(column, cells=cells)
 
 
-def _loss(line: Line, column: Column, cell: Cell) -> float | None:
+def _loss(line: Line, column: Shown, cell: Cell) -> float | None:
     """Returns what is to be least; None where there is nothing to compare."""
-    if cell.value is None or line.row is None:
+    if cell.value is None or line.kind != "strategy" or line.marked:
         return None
     if column.better == "real":
         real = line.row.real.get(column.name)

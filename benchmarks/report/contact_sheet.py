@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from benchmarks.report.columns import REAL
+from patchcanvas.plotting import FAINT, INK
 
 __all__ = ["Layout", "Strip", "contact_sheet", "draw_sheet", "layout"]
 
@@ -21,7 +22,6 @@ COMFORTABLE = 128  # height up to which strips are enlarged
 MARGIN, GAP, COLUMN_GAP, BAND_GAP = 24, 8, 16, 22
 HEADING, FONT_SIZE, LONGEST_LABEL = 30, 20, 26  # the last in characters
 TICK = 5
-INK, FAINT = (32, 36, 44), (110, 116, 126)
 
 
 @dataclasses.dataclass(frozen=True)

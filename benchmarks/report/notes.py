@@ -6,12 +6,12 @@ from typing import Any
 from benchmarks.comparison.fingerprint import differences
 from benchmarks.comparison.records import Results
 from benchmarks.metrics.catalogue import FIGURES
-from benchmarks.report.columns import DAGGER, PATCHES, TITLES, baselines, figure_name, row_title
+from benchmarks.report.columns import PATCHES, TITLES, baselines, figure_name, row_title
+from benchmarks.tables.columns import DAGGER, failed
 
 __all__ = ["flattened", "listed", "notes", "shape_name"]
 
 SMALL = 500  # canvases; below it, intervals are wide and the bias of the Frechet distance is large
-SHORT = 200  # characters of a failure's reason; the report has all of them
 
 
 def notes(results: Results) -> list[str]:
@@ -48,8 +48,7 @@ def notes(results: Results) -> list[str]:
             f"Figures by {network}, such as {figure_name(results)}, are not comparable to FID+ "
             "(inception), nor to published figures."
         )
-    found += _unfair(results)
-    return found + [f"Failed: {name}: {_shortened(why)}" for name, why in results.failures.items()]
+    return [*found, *_unfair(results), *failed(results.failures)]
 
 
 def shape_name(results: Results) -> str:
@@ -151,8 +150,3 @@ def _spelt(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_spelt, value)) or "none"
     return "none" if value == {} else str(value)
-
-
-def _shortened(reason: str) -> str:
-    line = " ".join(reason.split())
-    return line if len(line) <= SHORT else line[: SHORT - 1] + "…"

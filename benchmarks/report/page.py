@@ -17,7 +17,6 @@ from benchmarks.metrics.catalogue import CURVES, FIGURES
 from benchmarks.report.canvases import gallery
 from benchmarks.report.columns import (
     baselines,
-    best_entries,
     columns,
     comparable,
     figure_name,
@@ -26,15 +25,14 @@ from benchmarks.report.columns import (
 )
 from benchmarks.report.notes import flattened, notes
 from benchmarks.report.plots import (
-    DASHES,
     base_name,
-    colours,
     curve_against_distance,
     drawable,
     quality_against_cost,
     svg,
 )
 from benchmarks.report.words import paragraphs
+from patchcanvas.plotting import Look, look
 from patchcanvas.records import read_record
 
 __all__ = ["write_report"]
@@ -60,15 +58,6 @@ class Plot:
     uri: str
     alt: str
     caption: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """A line of the curves' legend."""
-
-    name: str
-    colour: str
-    dashes: str
 
 
 def write_report(
@@ -106,13 +95,11 @@ def write_report(
 def _content(results: Results, folder: Path, latency: Path | None) -> dict[str, Any]:
     """Returns what the template shows."""
     shown = columns(results)
-    body = lines(results, shown)
     script = SCRIPT.read_text(encoding="utf-8")
     return {
         "results": results,
         "columns": shown,
-        "lines": body,
-        "best": best_entries(body, shown),
+        "lines": lines(results),
         "notes": notes(results),
         "guide": {
             figure_name(results, name): FIGURES[name]
@@ -209,14 +196,10 @@ def _not_drawn(results: Results) -> dict[str, str]:
     }
 
 
-def _keys(results: Results) -> list[Key]:
+def _keys(results: Results) -> dict[str, Look]:
     """Returns the legend of the curves."""
-    palette = colours(results)
     shown = [row for row in comparable(results) if row.curves and row.parallel is not None]
-    return [
-        Key(name, palette[name], "" if DASHES[parallel] == "-" else "4 2")
-        for name, parallel in {base_name(row): bool(row.parallel) for row in shown}.items()
-    ]
+    return {name: look(name) for name in map(base_name, shown)}
 
 
 def _facts(results: Results) -> dict[str, dict[str, str]]:

@@ -5,17 +5,12 @@ import dataclasses
 import io
 from collections import Counter
 from collections.abc import Callable
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Literal
 
-import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from matplotlib.text import Annotation, Text
 from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 from typing_extensions import override
@@ -24,11 +19,12 @@ from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.catalogue import CURVES
 from benchmarks.metrics.estimates import Curve, Spread
 from benchmarks.report.columns import comparable, figure_name
+from benchmarks.tables.columns import short
+from patchcanvas.plotting import Name, boxes_along, look, style, write_names
 
 __all__ = [
     "Unit",
     "base_name",
-    "colours",
     "curve_against_distance",
     "drawable",
     "pareto_front",
@@ -38,24 +34,9 @@ __all__ = [
 
 Unit = Literal["pixels", "seconds"]
 
-# Ten hues of like darkness on white; what is beyond them begins again at the first.
-PALETTE = (
-    "#1f5fa8",
-    "#c2491d",
-    "#2b7d46",
-    "#8a3fa0",
-    "#a8790a",
-    "#0b8790",
-    "#c23371",
-    "#565e69",
-    "#74482a",
-    "#6b8712",
-)
 MARKERS = {True: "o", False: "s"}  # by whether a strategy is parallel
-DASHES = {True: "-", False: (0, (4, 1.6))}
 SIZE, DOTS, FONT = (5.2, 3.9), 100, 10  # inches, dots an inch, points
 JOINT = "_joint"  # label of the lines between points, which names keep clear of
-INK, FAINT = "#20242c", "#6e747e"
 
 # Where a label may stand, seen from its point, the best place first: (x, y) in points.
 PLACES = [
@@ -66,25 +47,13 @@ PLACES = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """What lies along the horizontal axis of a plot of costs.
-
-    Args:
-        label: Of the axis.
-        of: Returns the place of a cost, with its quartiles.
-    """
-
-    label: str
-    of: Callable[[Cost], Spread]
-
-
-SCALES: dict[Unit, Scale] = {
-    "pixels": Scale(
+# What lies along the horizontal axis: its label, and the place of a cost with its quartiles.
+SCALES: dict[Unit, tuple[str, Callable[[Cost], Spread]]] = {
+    "pixels": (
         "pixels evaluated for each pixel of the canvas",
         lambda cost: Spread(*(cost.pixels_per_pixel,) * 3, repeats=1),
     ),
-    "seconds": Scale("seconds for one canvas: median and quartiles", lambda cost: cost.latency),
+    "seconds": ("seconds for one canvas: median and quartiles", lambda cost: cost.latency),
 }
 
 
@@ -128,7 +97,7 @@ def quality_against_cost(results: Results, *, unit: Unit) -> Figure | None:
     points = _points(results, unit)
     if not points:
         return None
-    with rc_context({"font.size": FONT, "axes.edgecolor": FAINT, "text.color": INK}):
+    with style(FONT):
         drawing, axes = _panel()
         axes.set_xscale("log")
         # Explicit, since a single strategy timed once spans nothing that a margin could widen.
@@ -141,7 +110,7 @@ def quality_against_cost(results: Results, *, unit: Unit) -> Figure | None:
         if results.real is not None and "fid_plus" in results.real.figures:
             _draw_real(axes, results.real)
         axes.margins(y=0.12)
-        axes.set_xlabel(SCALES[unit].label)
+        axes.set_xlabel(SCALES[unit][0])
         axes.set_ylabel(figure_name(results))
         _finish_axes(axes, points)
         _place_labels(drawing, axes, points)
@@ -157,8 +126,7 @@ def curve_against_distance(results: Results, name: str) -> Figure | None:
     rows = [row for row in made if name in row.curves]
     if not rows:
         return None
-    palette = colours(results)
-    with rc_context({"font.size": FONT, "axes.edgecolor": FAINT, "text.color": INK}):
+    with style(FONT):
         drawing, axes = _panel()
         for curve in _real_curves(results, name):
             axes.fill_between(
@@ -167,12 +135,10 @@ def curve_against_distance(results: Results, name: str) -> Figure | None:
             axes.plot(curve.distances, curve.values, color="black", linewidth=2.2)
         for row in rows:
             curve = row.curves[name]
-            style = {"color": palette[base_name(row)], "linestyle": DASHES[bool(row.parallel)]}
-            axes.plot(curve.distances, curve.values, linewidth=1.6, **style)
+            axes.plot(curve.distances, curve.values, linewidth=1.6, **look(row.strategy).line)
         axes.set_xlabel("distance in pixels")
         axes.set_ylabel(CURVES[name].title.lower())
         axes.margins(x=0.01)
-        _dress(axes)
     return drawing
 
 
@@ -209,37 +175,28 @@ def base_name(row: Row) -> str:
     return row.strategy.partition("@")[0]
 
 
-def colours(results: Results) -> dict[str, str]:
-    """Returns a colour for every strategy, the same in all plots of a run."""
-    names = dict.fromkeys(base_name(row) for row in results.rows)
-    return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(names)}
-
-
 def svg(drawing: Figure) -> str:
     """Returns the drawing as a data URI, the same for the same figures."""
     content = io.BytesIO()
-    with rc_context({"svg.hashsalt": "patchcanvas"}):
+    with style(FONT):
         drawing.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _points(results: Results, unit: Unit) -> list[Point]:
     """Returns what is drawn; a strategy of several budgets has its name in the legend."""
-    palette = colours(results)
+    _, of = SCALES[unit]
     rows = drawable(results)
     budgets = Counter(map(base_name, rows))
     points = []
     for row in rows:
-        name = base_name(row)
-        short = name.rpartition(".")[2] + row.strategy.removeprefix(name)
-        label = "" if budgets[name] > 1 else short
-        points.append(Point(row, SCALES[unit].of(row.cost), label, palette[name]))
+        label = "" if budgets[base_name(row)] > 1 else short(row.strategy)
+        points.append(Point(row, of(row.cost), label, look(row.strategy).colour))
     return points
 
 
 def _panel() -> tuple[Figure, Axes]:
     drawing = Figure(figsize=SIZE, dpi=DOTS, layout="constrained")
-    FigureCanvasAgg(drawing)  # measures the labels
     return drawing, drawing.add_subplot()
 
 
@@ -263,14 +220,10 @@ def _draw_budgets(drawing: Figure, axes: Axes, points: list[Point]) -> None:
         colour, parallel = own[0].colour, bool(own[0].row.parallel)
         places = sorted(point.place for point in own)
         axes.plot(*zip(*places, strict=True), color=colour, linewidth=1.1, alpha=0.7, label=JOINT)
-        look = {"marker": MARKERS[parallel], "mfc": colour if parallel else "white", "ms": 6.5}
-        handles.append(
-            Line2D([], [], color=colour, linewidth=1.1, label=name.rpartition(".")[2], **look)
-        )
+        shape = {"marker": MARKERS[parallel], "mfc": colour if parallel else "white", "ms": 6.5}
+        handles.append(Line2D([], [], color=colour, linewidth=1.1, label=short(name), **shape))
     if handles:
-        drawing.legend(
-            handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1
-        )
+        drawing.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
 def _draw_point(axes: Axes, point: Point) -> None:
@@ -314,13 +267,6 @@ def _finish_axes(axes: Axes, points: list[Point]) -> None:
         axes.yaxis.set_minor_formatter(PlainLog(minor_thresholds=(2.0, 0.5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(PlainLog(minor_thresholds=(1.0, 0.4)))
-    _dress(axes)
-
-
-def _dress(axes: Axes) -> None:
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _real_curves(results: Results, name: str) -> list[Curve]:
@@ -338,41 +284,12 @@ def _real_curves(results: Results, name: str) -> list[Curve]:
 def _place_labels(drawing: Figure, axes: Axes, points: list[Point]) -> None:
     """Writes every name at the first place beside its point that nothing else takes."""
     drawing.draw_without_rendering()
-    taken = [_extent(text) for text in axes.texts]
+    taken = [text.get_window_extent() for text in axes.texts]
     taken += [box for point in points for box in _bars(axes, point)]
-    taken += [box for line in axes.lines if line.get_label() == JOINT for box in _along(line)]
-    named = [point for point in points if point.label]
-    for point in sorted(named, key=lambda point: point.place[1]):
-        label = _label(axes, point)
-        for place in PLACES:
-            label.set_position(place)
-            label.set_ha("left" if place[0] > 0 else "right")
-            box = _extent(label)
-            if _inside(box, axes) and not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(_extent(label))
-
-
-def _label(axes: Axes, point: Point) -> Annotation:
-    """Returns the name of a row with a hairline to its point."""
-    label = axes.annotate(
-        point.label.replace("$", r"\$"),
-        point.place,
-        xytext=(9, 0),
-        textcoords="offset points",
-        va="center",
-        color=point.colour,
-        arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.7, "shrinkB": 5},
-    )
-    # Lines may run under a name; a white rim keeps it readable.
-    label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-    return label
-
-
-def _extent(label: Annotation) -> Bbox:
-    """Returns what the words cover, in pixels of the drawing; the hairline is left out."""
-    label.update_positions(label.figure.canvas.get_renderer())
-    return Text.get_window_extent(label)
+    for line in axes.lines:
+        taken += boxes_along(line) if line.get_label() == JOINT else []
+    names = [Name(point.label, point.place, point.colour) for point in points if point.label]
+    write_names(axes, names, PLACES, within=axes.get_window_extent(), taken=taken)
 
 
 def _bars(axes: Axes, point: Point) -> list[Bbox]:
@@ -382,19 +299,3 @@ def _bars(axes: Axes, point: Point) -> list[Bbox]:
     across = [(point.x.lower, y), (point.x.upper, y)]
     ends = [axes.transData.transform(bar) for bar in (up, across)]
     return [Bbox.from_extents(*bar.min(0) - 6, *bar.max(0) + 6) for bar in ends]
-
-
-def _along(line: Line2D) -> list[Bbox]:
-    """Returns small boxes along a line, in pixels of the drawing."""
-    x, y = line.get_data()
-    if line.get_drawstyle() == "steps-post":
-        x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
-    corners = line.get_transform().transform(np.column_stack([x, y]))
-    parts = np.linspace(0, 1, 40)[:, None]
-    places = [place for start, end in pairwise(corners) for place in start + parts * (end - start)]
-    return [Bbox.from_extents(*(place - 1), *(place + 1)) for place in places]
-
-
-def _inside(box: Bbox, axes: Axes) -> bool:
-    frame = axes.get_window_extent()
-    return all(frame.contains(x, y) for x, y in (box.min, box.max))

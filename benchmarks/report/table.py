@@ -1,16 +1,18 @@
-"""The comparison as a table: a row a strategy, for the terminal and in Markdown."""
+"""The comparison as a table: a row a strategy, for the terminal, in Markdown and for a paper."""
 
-from rich import box, get_console
-from rich.cells import cell_len
+import dataclasses
+
 from rich.table import Table
-from rich.text import Text
 
 from benchmarks.comparison.records import Results
-from benchmarks.report.columns import DAGGER, Column, Line, columns, lines
+from benchmarks.report.columns import baselines, columns
 from benchmarks.report.notes import notes
+from benchmarks.tables.columns import bullets, escaped, short, tabular, terminal
+from benchmarks.tables.columns import markdown as written
 
-__all__ = ["comparison", "markdown"]
+__all__ = ["comparison", "latex", "markdown"]
 
+BOLD = "Bold is the best strategy of a column, whether or not chance would explain it."
 # What a narrow terminal does without, the least important first.
 DROPPED_FIRST = (
     "calls",
@@ -34,93 +36,38 @@ def comparison(results: Results, *, width: int | None = None) -> Table:
         width: Columns of the terminal; the least important columns of the table are left out
             until it fits, and the caption says which. None asks the terminal.
     """
-    width = get_console().width if width is None else width
-    everything = columns(results)
-    shown = [column for column in everything if column.is_main]
-    table = _table(results, shown, everything)
-    for name in DROPPED_FIRST:
-        if _width(table) <= width:
-            break
-        shown = [column for column in shown if column.name != name]
-        table = _table(results, shown, everything)
-    return table
+    first, *others = columns(results)
+    return terminal(
+        [dataclasses.replace(first, cells=[short(str(cell)) for cell in first.cells]), *others],
+        title=results.name,
+        notes=notes(results),
+        dropped_first=DROPPED_FIRST,
+        elsewhere="the report",
+        baselines=len(baselines(results)),
+        width=width,
+    )
 
 
 def markdown(results: Results) -> str:
-    """Returns the same table with all its columns, in Markdown, padded so that they line up."""
-    shown = columns(results)
-    heads = [f"{column.title} {column.detail}".strip() for column in shown]
-    entries = [heads, *(_entries(line) for line in lines(results, shown))]
-    entries = [[_escaped(entry) for entry in line] for line in entries]
-    widths = [max(map(cell_len, cells)) for cells in zip(*entries, strict=True)]
-    rules = [
-        "-" * width if column.is_text else "-" * (width - 1) + ":"
-        for column, width in zip(shown, widths, strict=True)
+    """Returns the same table with all its columns, and its notes, in Markdown."""
+    return f"{written(columns(results))}\n\n{bullets(notes(results))}\n"
+
+
+def latex(results: Results) -> str:
+    """Returns the same for LaTeX with `booktabs` and `graphicx`, the notes as the caption."""
+    parts = [
+        f"% {' '.join(results.command.split())}",
+        r"% needs \usepackage{booktabs,graphicx}",
+        r"\begin{table*}",
+        r"\centering",
+        r"\resizebox{\textwidth}{!}{%",
+        tabular(columns(results), baselines=len(baselines(results))) + "}",
+        rf"\caption{{{escaped(results.name)}. {' '.join(map(escaped, [BOLD, *notes(results)]))}}}",
+        rf"\label{{tab:{_label(results.name)}}}",
+        r"\end{table*}",
     ]
-    padded = [
-        [
-            _padded(cell, width, left=column.is_text)
-            for column, cell, width in zip(shown, line, widths, strict=True)
-        ]
-        for line in (entries[0], rules, *entries[1:])
-    ]
-    rows = ["| " + " | ".join(cells) + " |" for cells in padded]
-    return "\n".join([*rows, "", *[f"- {_escaped(note)}" for note in notes(results)]]) + "\n"
+    return "\n".join(parts) + "\n"
 
 
-def _table(results: Results, shown: list[Column], everything: list[Column]) -> Table:
-    table = Table(
-        title=Text(results.name),
-        caption=Text("\n".join([*notes(results), *_left_out(shown, everything)])),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    for column in shown:
-        head = Text(f"{column.title}\n{column.detail}".rstrip())
-        justify = "left" if column.is_text else "right"
-        table.add_column(head, justify=justify, overflow="fold")
-    for line in lines(results, shown):
-        name, *others = _entries(line)
-        dim = line.kind in ("real", "patches")
-        table.add_row(*map(Text, [_short(name), *others]), style="dim" if dim else None)
-    return table
-
-
-def _left_out(shown: list[Column], everything: list[Column]) -> list[str]:
-    """Says which columns the terminal does not show."""
-    names = {column.name for column in shown}
-    missing = [column.title for column in everything if column.name not in names]
-    return [f"Left out here, but in the report: {', '.join(missing)}."] if missing else []
-
-
-def _entries(line: Line) -> list[str]:
-    name, *others = map(str, line.cells)
-    return [f"{name} {DAGGER}" if line.marked else name, *others]
-
-
-def _width(table: Table) -> int:
-    """Returns the width at which no entry is wrapped."""
-    console = get_console()
-    return console.measure(table, options=console.options.update(width=10_000)).maximum
-
-
-def _short(name: str) -> str:
-    """Keeps dotted paths from widening a terminal's table: the class is enough there."""
-    path, at, budget = name.partition("@")
-    module, _, last = path.rpartition(".")
-    return f"…{last}{at}{budget}" if module else name
-
-
-def _padded(text: str, width: int, *, left: bool) -> str:
-    space = " " * (width - cell_len(text))
-    return text + space if left else space + text
-
-
-def _escaped(text: str) -> str:
-    """Keeps names from being read as Markdown or HTML."""
-    text = " ".join(text.split()).replace("\\", "\\\\")
-    for special, escape in (("<", "&lt;"), ("|", r"\|"), ("*", r"\*"), ("`", r"\`")):
-        text = text.replace(special, escape)
-    return text
+def _label(name: str) -> str:
+    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)

@@ -5,6 +5,7 @@ from typing import Any
 from benchmarks.comparison.records import Results
 from benchmarks.report.columns import rounded
 from benchmarks.report.notes import listed, shape_name
+from benchmarks.tables.columns import shortened
 
 __all__ = ["duration", "paragraphs"]
 
@@ -108,7 +109,7 @@ def _data(results: Results) -> str:
         if isinstance(value, str | int | float) and name not in ("class", "name")
     ]
     name = results.data.get("class") or results.data.get("name") or "not recorded"
-    inside = f" ({', '.join(map(_shortened, traits))})" if traits else ""
+    inside = f" ({', '.join(shortened(trait, 60) for trait in traits)})" if traits else ""
     return (
         f"Real images are {name}{inside}: {results.num_reference:,} crops of images kept from "
         "training are the reference."
@@ -163,7 +164,3 @@ def _time(seconds: dict[str, float]) -> str:
 def _count(number: int) -> str:
     millions = number / 1e6
     return f"{rounded(millions, 2)} million" if millions >= 1 else f"{number:,}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"

@@ -3,18 +3,18 @@
 import statistics
 from collections.abc import Sequence
 
-import matplotlib
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from patchcanvas.pictures import write_picture
+from patchcanvas.plotting import COLOURS, FAINT, style, write
 from patchcanvas.streaming.folder import ENDS, PLOT, StripFolder
 from patchcanvas.streaming.records import Measurement, Record
 
 __all__ = ["draw", "draw_ends", "summary", "time_and_memory"]
 
-INK, FAINT, LINE = "#20242c", "#6e747e", "#2f6fb3"
+LINE = COLOURS["conveyor"]
 FONT, DOTS = 11, 130  # points, dots an inch
 GAP = 8  # rows between the beginning and the end
 LONGEST = 1024  # columns of either
@@ -22,7 +22,7 @@ LONGEST = 1024  # columns of either
 
 def draw(measurements: Sequence[Measurement], folder: StripFolder) -> None:
     """Writes the plot as PNG."""
-    time_and_memory(measurements).savefig(folder.path / PLOT, dpi=DOTS)
+    write(time_and_memory(measurements), folder.path / PLOT)
 
 
 def time_and_memory(measurements: Sequence[Measurement]) -> Figure:
@@ -34,21 +34,19 @@ def time_and_memory(measurements: Sequence[Measurement]) -> Figure:
     clock = [1000 * one.seconds / one.made for one in measurements]
     processor = [1000 * one.processor_seconds / one.made for one in measurements]
     memory = [one.memory_mib for one in measurements]
-    with matplotlib.rc_context({"font.size": FONT, "axes.edgecolor": FAINT, "text.color": INK}):
+    with style(FONT):
         figure = Figure(figsize=(7.2, 5.2), dpi=DOTS, layout="constrained")
         times, memories = figure.subplots(2, 1, sharex=True)
         times.plot(columns, clock, color=FAINT, linewidth=1, label="by the clock")
         times.plot(columns, processor, color=LINE, linewidth=1.5, label="of a processor")
-        times.set_title("milliseconds a column", loc="left", fontsize=FONT)
-        times.legend(frameon=False, fontsize=FONT - 1)
+        times.set_title("milliseconds a column")
+        times.legend()
         memories.plot(columns, memory, color=LINE, linewidth=1.5)
-        memories.set_title("peak memory, MiB", loc="left", fontsize=FONT)
+        memories.set_title("peak memory, MiB")
         memories.set_xlabel("columns of the strip")
         memories.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:,.0f}"))
         for axes, highest in ((times, max(clock + processor)), (memories, max(memory))):
             axes.set_ylim(0, 1.1 * highest)  # from 0, so that what is flat looks flat
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

@@ -11,7 +11,7 @@ from benchmarks.report.contact_sheet import contact_sheet
 from patchcanvas.files import whole
 from studies.context.configurations import CONFIGURATIONS, Scale, Training, study_hash
 from studies.context.measuring import Measuring
-from studies.context.table import STRATEGIES, markdown, plain_line
+from studies.context.table import STRATEGIES, plain_line, tables
 from studies.harness import pictured, said
 from studies.training import differs
 
@@ -127,7 +127,7 @@ def study(
             print(f"error: {name}: {error}", file=sys.stderr)
             return 1
         with whole(folder / "table.md") as part:
-            part.write_text(markdown(lines, caption))
+            part.write_text(tables(lines, caption))
         with whole(folder / "table.json") as part:
             part.write_text(json.dumps([plain_line(one) for one in lines], indent=2) + "\n")
     for strategy in STRATEGIES:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.tables.columns import by_rows, fixed, markdown
 from studies.context.completion import Completion
-from studies.harness import cells, table
+from studies.harness import cells
 
-__all__ = ["Line", "markdown", "plain_line"]
+__all__ = ["Line", "plain_line", "tables"]
 
 STRATEGIES = ("lshape_repaint", "diffcollage")
 # Figures of a strategy's row in the harness's table, with the heads of their columns.
@@ -56,13 +57,13 @@ class Line:
         return ", ".join([f"{self.name}: {losses}", *first])
 
 
-def markdown(lines: list[Line], caption: str) -> str:
+def tables(lines: list[Line], caption: str) -> str:
     """Returns the tables, the caption above them."""
     parts = [caption]
     for strategy in STRATEGIES:
         head = ["configuration", *FIGURES.values()]
         rows = [[f"`{line.name}`", *cells(line.figures[strategy], FIGURES)] for line in lines]
-        parts += ["", f"`{strategy}`:", "", *table(head, rows)]
+        parts += [f"`{strategy}`:", markdown(by_rows(head, rows))]
     head = [
         "configuration",
         "loss",
@@ -74,7 +75,7 @@ def markdown(lines: list[Line], caption: str) -> str:
         "response to words",
     ]
     rows = [[f"`{line.name}`", *_of_network(line)] for line in lines]
-    return "\n".join([*parts, "", "The networks:", "", *table(head, rows), ""])
+    return "\n\n".join([*parts, "The networks:", markdown(by_rows(head, rows))]) + "\n"
 
 
 def plain_line(line: Line) -> dict[str, Any]:
@@ -85,9 +86,6 @@ def plain_line(line: Line) -> dict[str, Any]:
 def _of_network(line: Line) -> list[str]:
     gates = list(line.gates.values())
     errors = [f"{line.completion[split].pixels:.4f}" for split in ("train", "test")]
-    moved = [
-        f"{line.responses[kind]:.4f}" if kind in line.responses else ""
-        for kind in ("images", "words")
-    ]
-    mean_gate = f"{sum(gates) / len(gates):.3f}" if gates else ""
+    moved = [fixed(line.responses.get(kind), 4) for kind in ("images", "words")]
+    mean_gate = fixed(sum(gates) / len(gates) if gates else None, 3)
     return [f"{line.loss:.4f}", f"{line.loss_untold:.4f}", mean_gate, *errors, *moved]

@@ -2,19 +2,17 @@
 
 from pathlib import Path
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.inpainting.records import CompletionResults, CompletionRow
 from benchmarks.inpainting.study import REAL
-from patchcanvas.files import whole
+from patchcanvas.plotting import INK, style, write
 from studies.guidance.figures import signed, unsigned
 from studies.guidance.plan import EQUAL_STEPS
 
 __all__ = ["draw_curves", "lines"]
 
-INK, FAINT = "#20242c", "#6e747e"
 PANEL, DOTS, FONT = 3.6, 100, 9  # inches, dots an inch, points
 PANELS = {
     signed("gradient"): "gradient energy, log2 ratio",
@@ -45,15 +43,14 @@ def draw_curves(results: CompletionResults, path: Path) -> None:
     """Writes the picture as PNG, with standard errors; a dotted line where real halves are."""
     count = -(-len(PANELS) // COLUMNS)
     size = (COLUMNS * PANEL, count * PANEL * 0.8 + 0.3)
-    with matplotlib.rc_context({"font.size": FONT, "axes.edgecolor": FAINT, "text.color": INK}):
+    with style(FONT):
         figure = Figure(figsize=size, layout="constrained", dpi=DOTS)
         panels = figure.subplots(count, COLUMNS, squeeze=False).flatten()
         for panel, (name, title) in zip(panels, PANELS.items(), strict=True):
             _draw(panel, results, name, title)
         handles = panels[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside lower center", ncols=len(handles[1]), frameon=False)
-        with whole(path) as part:
-            figure.savefig(part, format="png")
+        figure.legend(*handles, loc="outside lower center", ncols=len(handles[1]))
+        write(figure, path)
 
 
 def _draw(axes: Axes, results: CompletionResults, name: str, title: str) -> None:
@@ -70,7 +67,5 @@ def _draw(axes: Axes, results: CompletionResults, name: str, title: str) -> None
     real = next(row for row in results.rows if row.name == REAL)
     if name in real.figures:
         axes.axhline(real.figures[name].value, color=INK, linestyle=":", label="real halves")
-    axes.set_title(title, loc="left", fontsize=FONT)
+    axes.set_title(title)
     axes.set_xlabel("weight of guidance")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -9,10 +9,11 @@ from jsonargparse import auto_cli
 
 from benchmarks.comparison.lines import line_of
 from benchmarks.report.contact_sheet import contact_sheet
+from benchmarks.tables.columns import ABSENT, by_rows, markdown
 from patchcanvas.files import whole
 from strategies.catalogue import strategy_class
 from strategies.parallel import ParallelStrategy
-from studies.harness import Run, cells, measured, pictured, said, table
+from studies.harness import Run, cells, measured, pictured, said
 from studies.training import ROOT
 
 __all__ = ["WAYS", "study"]
@@ -123,7 +124,7 @@ def study(
             f"seed {seed}"
         )
         with whole(folder / "table.md") as part:
-            part.write_text(markdown(found, strategies, caption))
+            part.write_text(tables(found, strategies, caption))
         for strategy in strategies:
             rows = pictured(found, f"{strategy}@*")
             if rows:
@@ -132,7 +133,7 @@ def study(
     return 0
 
 
-def markdown(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str) -> str:
+def tables(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str) -> str:
     """Returns one table for each strategy, the caption above them."""
     parts = [caption]
     real = next(iter(found.values())).results.real
@@ -143,9 +144,10 @@ def markdown(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str
             for row in run.results.rows
             if row.strategy.partition("@")[0] == strategy
         ]
-        rows.append(["other real panoramas", *cells(real.figures if real else {}, FIGURES), ""])
-        parts += ["", f"`{strategy}`:", "", *table(["told", *FIGURES.values(), "steps"], rows)]
-    return "\n".join([*parts, ""])
+        rows.append(["other real panoramas", *cells(real.figures if real else {}, FIGURES), ABSENT])
+        table = markdown(by_rows(["told", *FIGURES.values(), "steps"], rows))
+        parts += [f"`{strategy}`:", table]
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

@@ -78,12 +78,12 @@ def study(
             checkpoints=tuple(path.resolve() for path in checkpoints),
             folder=folder,
         )
-        lines: list[str] = []
-        for part in parts(measuring):
-            lines += [*part, ""]
-            said("\n".join(part))
+        page = ""
+        for caption, table in parts(measuring):
+            page += f"{caption}\n\n{table}\n\n"
+            said(f"{caption}\n\n{table}")
             with whole(folder / "table.md") as file:
-                file.write_text("\n".join(lines))
+                file.write_text(page)
     except (RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -91,37 +91,33 @@ def study(
     return 0
 
 
-def parts(measuring: Measuring) -> Iterator[list[str]]:
-    """Carries out the study, and gives the lines of each of its tables as it is done."""
+def parts(measuring: Measuring) -> Iterator[tuple[str, str]]:
+    """Carries out the study, and gives each of its tables with its caption as it is done."""
     crops = f"{measuring.num_crops} half-patches, seed {measuring.seed}"
     trained = f"{measuring.steps} steps of 64 patches"
-    yield [
+    yield (
         "Canvases of a perfect denoiser (benchmarks.oracle, its default fields):",
-        "",
-        *perfect_table(perfect_canvases()),
-    ]
-    yield [
+        perfect_table(perfect_canvases()),
+    )
+    yield (
         "A Gaussian field: squared distance from the exact estimate, in percent of the least "
         f"squared error ({crops}; networks of {trained}):",
-        "",
-        *excess_table(measuring.fields(), measuring.levels),
-    ]
-    yield [
+        excess_table(measuring.fields(), measuring.levels),
+    )
+    yield (
         "Landscapes: squared error above that of the network with halves at its own size, in "
         f"percent, of checkpoints above their own ({crops}; networks of {trained}):",
-        "",
-        *excess_table(measuring.landscapes(), measuring.levels),
-    ]
+        excess_table(measuring.landscapes(), measuring.levels),
+    )
     found = measuring.canvases()
     for denoiser in sorted({name for name, _ in found}):
         if rows := pictured(found, denoiser):
             contact_sheet(rows, measuring.folder / f"{denoiser}.png")
-    yield [
+    yield (
         f"Canvases of landscapes (DiffCollage, N = {measuring.num_samples}, {measuring.num_steps} "
         f"steps of Heun's method, seed {measuring.seed}):",
-        "",
-        *canvas_table(found),
-    ]
+        canvas_table(found),
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.metrics.estimates import Estimate
 from benchmarks.oracle.records import OracleRow
-from studies.harness import Run, cells, table
+from benchmarks.tables.columns import ABSENT, PLUS_MINUS, by_rows, fixed, markdown
+from studies.harness import Run, cells
 
 __all__ = ["canvas_table", "excess_table", "perfect_table"]
 
@@ -18,39 +19,39 @@ FIGURES = {
 }
 
 
-def perfect_table(found: Mapping[tuple[str, str], OracleRow]) -> list[str]:
-    """Returns the lines of a table of the oracle's rows, by field and way."""
+def perfect_table(found: Mapping[tuple[str, str], OracleRow]) -> str:
+    """Returns a table of the oracle's rows, by field and way."""
     head = ["field", "variables", "W2²", "error of the mean", "variance at seams"]
     rows = [
         [field, f"`{way}`", f"{row.w2:.4f}", f"{row.mean_w2:.4f}", f"{row.border_variance:.3f}"]
         for (field, way), row in found.items()
     ]
-    return table(head, rows)
+    return markdown(by_rows(head, rows))
 
 
-def excess_table(
-    found: Mapping[tuple[str, str], list[Estimate]], levels: Sequence[float]
-) -> list[str]:
-    """Returns the lines of a table of excess errors in percent, by denoiser and way."""
+def excess_table(found: Mapping[tuple[str, str], list[Estimate]], levels: Sequence[float]) -> str:
+    """Returns a table of excess errors in percent, by denoiser and way."""
     head = ["denoiser", "variables", *(f"sigma {level:g}" for level in levels)]
     rows = [
         [f"`{denoiser}`", f"`{way}`", *map(_percent, excess)]
         for (denoiser, way), excess in found.items()
     ]
-    return table(head, rows)
+    return markdown(by_rows(head, rows))
 
 
-def canvas_table(found: Mapping[tuple[str, str], Run]) -> list[str]:
-    """Returns the lines of a table of the harness's rows, by denoiser and way."""
+def canvas_table(found: Mapping[tuple[str, str], Run]) -> str:
+    """Returns a table of the harness's rows, by denoiser and way."""
     head = ["denoiser", "variables", *FIGURES.values(), "pixels evaluated per pixel"]
     rows = []
     for (denoiser, way), run in found.items():
         (row,) = run.results.rows
-        cost = f"{row.cost.pixels_per_pixel:.0f}" if row.cost else ""
+        cost = f"{row.cost.pixels_per_pixel:.0f}" if row.cost else ABSENT
         rows.append([f"`{denoiser}`", f"`{way}`", *cells(row.figures, FIGURES), cost])
     real = next(iter(found.values())).results.real
-    rows.append(["other real panoramas", "", *cells(real.figures if real else {}, FIGURES), ""])
-    return table(head, rows)
+    rows.append(
+        ["other real panoramas", ABSENT, *cells(real.figures if real else {}, FIGURES), ABSENT]
+    )
+    return markdown(by_rows(head, rows))
 
 
 def _percent(excess: Estimate) -> str:
@@ -61,5 +62,4 @@ def _percent(excess: Estimate) -> str:
     """
     value, reach = 100 * excess.value, 50 * (excess.high - excess.low)
     digits = 0 if abs(value) >= 20 else 1
-    rounded = round(value, digits) + 0.0  # no negative zero
-    return f"{rounded:.{digits}f} ± {reach:.{digits}f}"
+    return f"{fixed(value, digits)} {PLUS_MINUS} {fixed(reach, digits)}"

@@ -8,7 +8,7 @@ from jsonargparse import auto_cli
 
 from patchcanvas.files import whole
 from studies.harness import measured, said
-from studies.noise_levels.table import line_of, markdown
+from studies.noise_levels.table import line_of, table
 from studies.noise_levels.training import SAMPLERS, Training, study_hash
 from studies.training import differs
 
@@ -89,7 +89,7 @@ def study(
             f"of Heun's method, seed {seed}"
         )
         with whole(folder / "table.md") as part:
-            part.write_text(markdown(lines, caption))
+            part.write_text(table(lines, caption))
     print((folder / "table.md").read_text())
     return 0
 

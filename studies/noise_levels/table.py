@@ -4,8 +4,9 @@ import dataclasses
 
 from benchmarks.comparison.records import Results
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.tables.columns import ABSENT, by_rows, fixed, markdown
 
-__all__ = ["Line", "line_of", "markdown"]
+__all__ = ["Line", "line_of", "table"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +49,24 @@ def line_of(sampler: str, losses: dict[str, float], results: Results) -> Line:
     )
 
 
-def markdown(lines: list[Line], caption: str) -> str:
+def table(lines: list[Line], caption: str) -> str:
     """Returns the table, the caption above it."""
-    head = "| sampler | one level | outpainting | wavefront | independent | FID | naive | async |"
-    rule = "|---|---|---|---|---|---|---|---|"
-    return "\n".join([caption, "", head, rule, *(_row(line) for line in lines), ""])
+    losses = ("one level", "outpainting", "wavefront", "independent")
+    head = ["sampler", *losses, "FID", "naive", "async"]
+    return f"{caption}\n\n{markdown(by_rows(head, map(_row, lines)))}\n"
 
 
-def _row(line: Line) -> str:
+def _row(line: Line) -> list[str]:
     kinds = ("loss", "loss_maps_outpainting", "loss_maps_wavefront", "loss_maps_independent")
-    losses = [f"{line.losses[kind]:.4f}" if kind in line.losses else "" for kind in kinds]
-    figures = [_interval(figure) for figure in (line.patches, line.naive, line.async_patch)]
-    return "| " + " | ".join([f"`{line.sampler}`", *losses, *figures]) + " |"
+    losses = [fixed(line.losses.get(kind), 4) for kind in kinds]
+    return [
+        f"`{line.sampler}`",
+        *losses,
+        *map(_interval, (line.patches, line.naive, line.async_patch)),
+    ]
 
 
 def _interval(figure: Estimate | None) -> str:
-    return "" if figure is None else f"{figure.value:.2f} ({figure.low:.2f}-{figure.high:.2f})"
+    if figure is None:
+        return ABSENT
+    return f"{figure.value:.2f} ({figure.low:.2f}-{figure.high:.2f})"

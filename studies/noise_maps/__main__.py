@@ -6,6 +6,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 from torch import Tensor
 
+from benchmarks.tables.columns import by_rows, markdown
 from patchcanvas.files import whole
 from sampling.noise_levels.base import NoiseLevels
 from sampling.noise_levels.controlled import Controlled
@@ -68,23 +69,20 @@ def compare(
         for name in (*SCHEDULES, CONVEYOR)
     }
     draw(trained, visited, output)
-    table = markdown(trained, visited)
+    table = shares(trained, visited)
     with whole(output.with_suffix(".md")) as part:
         part.write_text(table)
     print(table)
     return 0
 
 
-def markdown(trained: dict[str, Tensor], visited: dict[str, Tensor]) -> str:
+def shares(trained: dict[str, Tensor], visited: dict[str, Tensor]) -> str:
     """Returns which share of every schedule's maps each sampler shows, in percent."""
-    lines = [
-        f"| sampler | {' | '.join(visited)} |",
-        f"|---|{'---|' * len(visited)}",
+    rows = [
+        [f"`{name}`", *(f"{100 * seen_share(one, maps):.0f}" for one in visited.values())]
+        for name, maps in trained.items()
     ]
-    for name, maps in trained.items():
-        shares = [100 * seen_share(figures, maps) for figures in visited.values()]
-        lines.append(f"| `{name}` | {' | '.join(f'{share:.0f}' for share in shares)} |")
-    return "\n".join(lines) + "\n"
+    return markdown(by_rows(["sampler", *visited], rows)) + "\n"
 
 
 if __name__ == "__main__":

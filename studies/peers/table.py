@@ -3,31 +3,24 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from rich.cells import cell_len
-
-from benchmarks.latency.table import ABSENT, TIMES, significant
 from benchmarks.metrics.estimates import Spread
+from benchmarks.tables.columns import (
+    ABSENT,
+    TIMES,
+    Cell,
+    Column,
+    columns_of,
+    markdown,
+    page,
+    significant,
+    spread,
+)
 from studies.peers.records import DIFFCOLLAGE, FORWARDS, Finding, PeerResults, Row
 
-__all__ = ["TABLE", "document", "markdown", "notes"]
+__all__ = ["TABLE", "document", "notes", "seconds"]
 
 TABLE = "table.md"  # in the folder of a run
 LIBRARIES = ("diffusers", "torch", "transformers")
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Args:
-        title: Its head.
-        cells: Its entries, from top to bottom.
-        words: Whether they are words, which begin on the left.
-    """
-
-    title: str
-    cells: list[str]
-    words: bool = False
 
 
 def document(results: PeerResults) -> str:
@@ -39,55 +32,52 @@ def document(results: PeerResults) -> str:
     }
     if results.findings:
         sections["Defects of the panorama pipeline"] = defects(results.findings)
-    parts = [part for title, table in sections.items() for part in (f"## {title}", markdown(table))]
-    return "\n\n".join([*parts, *(f"- {note}" for note in notes(results))]) + "\n"
+    return page({title: markdown(table) for title, table in sections.items()}, notes(results))
 
 
 def seconds(results: PeerResults, *, decoded: bool) -> list[Column]:
     """Returns who makes the panorama in how many seconds, and what that is of the peer's."""
     rows = [row for row in results.rows if row.decoded == decoded and row.name != FORWARDS]
-
-    def column(title: str, cell: Callable[[Row], str]) -> Column:
-        return Column(title, [cell(row) for row in rows])
-
     default, best = results.default(decoded=decoded), results.best(decoded=decoded)
-    columns = [
-        Column("", [row.name for row in rows], words=True),
-        column("views a call", lambda row: f"{row.batch or 'all'}"),
-        column("calls", lambda row: f"{row.calls:,}"),
-        column("evaluations", lambda row: f"{row.evaluations:,}"),
-        column("seconds", lambda row: spread(row.latency)),
-        column("outside the U-Net, s", lambda row: spread(row.outside)),
-        column(f"{TIMES} peer at its defaults", lambda row: spread(row.ratio_to(default))),
-        column(f"{TIMES} peer at its best", lambda row: spread(row.ratio_to(best))),
-    ]
-    return columns if decoded else [*columns, column("latents differ by", _difference)]
+    cells: dict[str, Callable[[Row], str | Cell]] = {
+        "": lambda row: row.name,
+        "views a call": lambda row: f"{row.batch or 'all'}",
+        "calls": lambda row: f"{row.calls:,}",
+        "evaluations": lambda row: f"{row.evaluations:,}",
+        "seconds": lambda row: spread(row.latency),
+        "outside the U-Net, s": lambda row: spread(row.outside),
+        f"{TIMES} peer at its defaults": lambda row: spread(row.ratio_to(default)),
+        f"{TIMES} peer at its best": lambda row: spread(row.ratio_to(best)),
+    }
+    if not decoded:
+        cells["latents differ by"] = _difference
+    return columns_of(rows, cells)
 
 
 def overhead(results: PeerResults) -> list[Column]:
     """Returns what DiffCollage takes beside the forward passes of its batches alone."""
     alone = results.row(FORWARDS, None)
-    rows = [results.row(DIFFCOLLAGE, None), alone]
-    return [
-        Column("", [row.name for row in rows], words=True),
-        Column("calls", [f"{row.calls:,}" for row in rows]),
-        Column("evaluations", [f"{row.evaluations:,}" for row in rows]),
-        Column("seconds", [spread(row.latency) for row in rows]),
-        Column(f"{TIMES} alone", [spread(row.ratio_to(alone)) for row in rows]),
-        Column(f"{TIMES} its own time inside", [spread(row.over_inside) for row in rows]),
-    ]
+    cells: dict[str, Callable[[Row], str | Cell]] = {
+        "": lambda row: row.name,
+        "calls": lambda row: f"{row.calls:,}",
+        "evaluations": lambda row: f"{row.evaluations:,}",
+        "seconds": lambda row: spread(row.latency),
+        f"{TIMES} alone": lambda row: spread(row.ratio_to(alone)),
+        f"{TIMES} its own time inside": lambda row: spread(row.over_inside),
+    }
+    return columns_of([results.row(DIFFCOLLAGE, None), alone], cells)
 
 
 def defects(findings: Sequence[Finding]) -> list[Column]:
     """Returns every defect with what was measured on both sides."""
-    cells = {
-        "defect": [finding.defect for finding in findings],
-        "where": [finding.where for finding in findings],
-        "measured": [finding.measure for finding in findings],
-        "theirs": [_side(finding, "theirs") for finding in findings],
-        "ours": [_side(finding, "ours") for finding in findings],
+    cells: dict[str, Callable[[Finding], str]] = {
+        "defect": lambda finding: finding.defect,
+        "where": lambda finding: finding.where,
+        "measured": lambda finding: finding.measure,
+        "theirs": lambda finding: _side(finding, "theirs"),
+        "ours": lambda finding: _side(finding, "ours"),
     }
-    return [Column(title, entries, words=True) for title, entries in cells.items()]
+    return [dataclasses.replace(one, is_text=True) for one in columns_of(findings, cells)]
 
 
 def notes(results: PeerResults) -> list[str]:
@@ -120,15 +110,6 @@ def notes(results: PeerResults) -> list[str]:
     ]
 
 
-def spread(value: Spread) -> str:
-    """Returns a median with its quartiles.
-
-    >>> spread(Spread(0.25, 0.2, 0.5, repeats=5))
-    '0.250 [0.200, 0.500]'
-    """
-    return f"{significant(value.median)} [{significant(value.lower)}, {significant(value.upper)}]"
-
-
 def plain(value: float) -> str:
     """Returns a number with three digits, whole ones as they are.
 
@@ -144,23 +125,7 @@ def _difference(row: Row) -> str:
 
 def _side(finding: Finding, side: str) -> str:
     value = getattr(finding, side)
-    said = " ".join(finding.said.get(side, "").replace("|", "\\|").split())
+    said = finding.said.get(side, "")
     if value is None:
         return f"{'raises' if side == 'theirs' else 'refused'}: {said}"
     return plain(value)
-
-
-def markdown(columns: Sequence[Column]) -> str:
-    """Returns a table in Markdown, its columns as wide as they must be."""
-    lines = []
-    for column in columns:
-        width = max(3, *map(cell_len, (column.title, *column.cells)))
-        rule = "-" * (width - 1) + ("-" if column.words else ":")
-        title, *cells = (_padded(cell, width, column) for cell in (column.title, *column.cells))
-        lines.append([title, rule, *cells])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in zip(*lines, strict=True))
-
-
-def _padded(cell: str, width: int, column: Column) -> str:
-    space = " " * (width - cell_len(cell))
-    return cell + space if column.words else space + cell

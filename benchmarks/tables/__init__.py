@@ -1,0 +1,1 @@
+"""How tables look: a program says what its columns are, and nothing else."""
