@@ -9,7 +9,6 @@ import torch
 from PIL import Image as Picture
 
 from backbones.downsampled import Downsampled
-from benchmarks.comparison import rows as comparison
 from benchmarks.comparison.plan import parse
 from benchmarks.comparison.preparation import prepared
 from benchmarks.comparison.records import Results
@@ -508,7 +507,9 @@ MODES = {
 )
 def test_every_mode_runs(mode, arguments, tmp_path, monkeypatch):
     sheets = []
-    monkeypatch.setattr(comparison, "contact_sheet", lambda rows, *args, **_: sheets.append(rows))
+    monkeypatch.setattr(
+        "benchmarks.run.contact_sheet", lambda rows, *args, **_: sheets.append(rows)
+    )
     told = [f"context={mode}", *MODES[mode], "strategy=diffcollage,lshape_repaint"]
     assert main([*arguments, *told]) == 0
     found = results(tmp_path)
@@ -564,7 +565,7 @@ def test_a_parallel_strategy_that_would_see_nothing_is_refused(settings):
 def test_gates_can_be_shut(arguments, photograph):
     command = [*arguments, "context=seed_image", f"context.image={photograph}", "context.gate=0"]
     run = prepared(parse(command), command)
-    run.folder.unlock()
+    run.experiment.close()
     # The meter, the batch that fits, the network.
     network = run.denoiser.denoiser.denoiser.network
     assert network.gates
@@ -578,8 +579,8 @@ def test_other_contexts_do_not_continue_a_run(arguments, tmp_path, photograph):
     def folder():
         """Prepares a run, and leaves it unfinished."""
         run = prepared(parse(command), command)
-        run.folder.unlock()
-        return run.folder.path
+        run.experiment.close()
+        return run.experiment.path
 
     assert folder() == folder()
     before = folder()
