@@ -66,8 +66,16 @@ REPORTED = {
 # Files and folders of `patchcanvas`: each imports what stands before it alone. `again` names the
 # programs whose pictures it makes again, and imports none.
 ORDER = (
-    "plotting",
-    *("files", "records", "sources", "accounting", "watched", "image_file", "mask_file"),
+    *(
+        "files",
+        "records",
+        "sources",
+        "accounting",
+        "watched",
+        "image_file",
+        "mask_file",
+        "plotting",
+    ),
     *("environment", "window_batch", "runtime", "model", "context", "timing", "budget", "making"),
     *("provenance", "pictures", "output", "cli", "again", "outpainting", "streaming", "__main__"),
 )
