@@ -5,9 +5,6 @@ import sys
 from rich.console import Console
 
 from benchmarks.comparison.plan import parse
-from benchmarks.comparison.preparation import prepared
-from benchmarks.comparison.rows import Comparison
-from benchmarks.experiment.processes import LostProcessError, SharedError
 from patchcanvas.cli.entry import words_of
 
 __all__ = ["main"]
@@ -26,7 +23,19 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = words_of(arguments)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        comparison = Comparison(prepared(parse(arguments), arguments))
+        plan = parse(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        console.print(f"error: {error}", markup=False)
+        return 2
+    # Not before: --help and a wrong word need not wait for libraries that measure and draw.
+    from benchmarks.comparison.preparation import prepared
+    from benchmarks.comparison.rows import Comparison
+    from benchmarks.experiment.processes import LostProcessError, SharedError
+
+    try:
+        comparison = Comparison(prepared(plan, arguments))
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError, RuntimeError) as error:

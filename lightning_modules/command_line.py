@@ -31,6 +31,7 @@ from lightning_modules.resuming import (
     refuse_other_model,
     take_own_callbacks,
 )
+from lightning_modules.serving import Parser, served
 
 __all__ = ["TrainingCLI", "main"]
 
@@ -65,6 +66,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
+            self.datamodule = served(self.datamodule)
         except (ImportError, MisconfigurationException, OSError, ValueError) as error:
             # The parser wraps what the constructor of an optional argument says.
             wrapped = str(error).startswith("Does not validate against any of the Union")
@@ -92,6 +94,7 @@ def main(args: list[str] | None = None, *, run: bool = True) -> LightningCLI:
             DenoiserTraining,
             PatchData,
             subclass_mode_data=True,
+            parser_class=Parser,
             # The sampler deals the stream out to the devices itself (datamodules/patches.py).
             trainer_defaults={"use_distributed_sampler": False},
             args=args,
