@@ -20,7 +20,6 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from typing_extensions import override
 
-from datamodules.patches import PatchData
 from lightning_modules.checkpoint_file import read_checkpoint
 from lightning_modules.denoising import DenoiserTraining
 from lightning_modules.errors import TrainingError
@@ -31,7 +30,7 @@ from lightning_modules.resuming import (
     refuse_other_model,
     take_own_callbacks,
 )
-from lightning_modules.serving import Parser, served
+from lightning_modules.serving import Parser, Served, served
 
 __all__ = ["TrainingCLI", "main"]
 
@@ -92,7 +91,7 @@ def main(args: list[str] | None = None, *, run: bool = True) -> LightningCLI:
     try:
         return TrainingCLI(
             DenoiserTraining,
-            PatchData,
+            Served,
             subclass_mode_data=True,
             parser_class=Parser,
             # The sampler deals the stream out to the devices itself (datamodules/patches.py).

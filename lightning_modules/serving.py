@@ -21,7 +21,7 @@ class Parser(LightningArgumentParser):
 
     @override
     def add_lightning_class_args(self, lightning_class: Any, nested_key: str, **how: Any) -> Any:
-        if lightning_class is not PatchData:
+        if lightning_class is not Served:
             return super().add_lightning_class_args(lightning_class, nested_key, **how)
         return self.add_subclass_arguments(PatchData, nested_key, fail_untyped=False, required=True)
 

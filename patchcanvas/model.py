@@ -6,17 +6,16 @@ from typing import Any
 
 import torch
 
-from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
+from denoisers.checkpoint import Checkpoint, load_checkpoint
 from denoisers.contract import PatchDenoiser
+from patchcanvas.bundled import DIFFUSERS, checkpoint_file, is_pretrained
 from patchcanvas.environment import autocast_dtype
 from patchcanvas.runtime import Runtime
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 from strategies.latent import on_latents
 
-__all__ = ["DIFFUSERS", "CanvasSize", "Model", "is_pretrained", "load_model"]
-
-DIFFUSERS = "diffusers:"
+__all__ = ["CanvasSize", "Model", "load_model", "load_own"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,9 +104,19 @@ class Model:
         return self
 
 
-def is_pretrained(name: str | Path) -> bool:
-    """Whether a denoiser is named as a model of diffusers."""
-    return str(name).startswith(DIFFUSERS)
+def load_own(name: str | Path, *, device: torch.device | str = "cpu") -> Checkpoint:
+    """Loads a denoiser of our own.
+
+    Args:
+        name: See `patchcanvas.bundled.checkpoint_file`.
+        device: Where it goes.
+
+    Raises:
+        ValueError: If there is no such name; a `CheckpointError` if a file is missing, damaged, or
+            does not fit the other.
+        OSError: If a file is neither here nor can be downloaded.
+    """
+    return load_checkpoint(checkpoint_file(name), device=device)
 
 
 def load_model(
@@ -120,8 +129,9 @@ def load_model(
     """Loads a denoiser, on the CPU.
 
     Args:
-        name: A .safetensors file of our own; or `diffusers:` and a folder, or a name on the hub,
-            after which `@` and a revision may stand.
+        name: A denoiser of our own, by its name or file (`patchcanvas.bundled.checkpoint_file`);
+            or `diffusers:` and a folder, or a name on the hub, after which `@` and a revision may
+            stand.
         runtime: Says in which precision.
         negative_prompt: What guidance of a pretrained model leads away from.
         label: Number of the class, for a pretrained model of classes.
@@ -145,8 +155,8 @@ def load_model(
                     f"runtime.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
                     f"denoiser={name}."
                 )
-        denoiser = load_denoiser(name)
-        return Model(denoiser, describe_checkpoint(name), trained_on=images_trained_on(name))
+        own = load_own(name)
+        return Model(own.denoiser, own.description, trained_on=own.trained_on)
     # Here, since it imports diffusers and transformers: seconds that others need not wait.
     from denoisers.pretrained.model import load_pretrained
 

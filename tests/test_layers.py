@@ -49,7 +49,7 @@ MAY_IMPORT = {
 # The two files that may import one folder more, and why.
 EXCEPTIONS = {
     "lightning_modules/previews.py": {"strategies"},  # strips of the training in progress
-    "lightning_modules/command_line.py": {"datamodules"},  # the command line joins model and data
+    "lightning_modules/serving.py": {"datamodules"},  # where Lightning is handed the data
 }
 
 # The mathematics is usable without Lightning.

@@ -29,14 +29,14 @@ from benchmarks.latency.table import (
     notes,
     seconds_table,
 )
-from denoisers.checkpoint import describe_checkpoint, load_denoiser
-from denoisers.contract import PatchDenoiser
+from denoisers.checkpoint import Checkpoint
 from patchcanvas.accounting import Metered
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import SEEDLESS, UNTOLD
 from patchcanvas.environment import autocast_dtype, describe_environment, resolve_device
+from patchcanvas.model import load_own
 
 __all__ = ["Run", "main"]
 
@@ -80,9 +80,10 @@ class Run:
         command = read_command(arguments)
         settings = command.settings
         device = resolve_device(settings.device)
-        denoiser = load_denoiser(settings.denoiser, device=device)
+        loaded = load_own(settings.denoiser, device=device)
+        denoiser = loaded.denoiser
         plan = planned(command, denoiser)
-        fresh = fresh_results(command, arguments, device, denoiser)
+        fresh = fresh_results(command, arguments, device, loaded)
         fresh.absences.extend(plan.misfits)
         folder, results = folder_for(fresh, plan, settings.results)
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
@@ -197,7 +198,7 @@ class Run:
 
 
 def fresh_results(
-    command: Command, arguments: list[str], device: torch.device, denoiser: PatchDenoiser
+    command: Command, arguments: list[str], device: torch.device, loaded: Checkpoint
 ) -> LatencyResults:
     """Returns the record of a run that has not begun."""
     settings = command.settings
@@ -207,9 +208,9 @@ def fresh_results(
         command=shlex.join(["python", "-m", "benchmarks.latency", *arguments]),
         settings=command.record,
         environment=describe_environment(device) | hashes(command.classes.values()),
-        denoiser=describe_checkpoint(settings.denoiser),
-        patch_size=denoiser.patch_size,
-        height=settings.height or denoiser.patch_size,
+        denoiser=loaded.description,
+        patch_size=loaded.denoiser.patch_size,
+        height=settings.height or loaded.denoiser.patch_size,
         steps=settings.solver.num_steps,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )

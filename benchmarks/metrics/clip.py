@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Self
 
 import torch
 from jaxtyping import Float, UInt8
@@ -57,8 +58,14 @@ class ClipImages:
             "dtype": "float32",
         }
         self.fingerprint = fingerprint_of(network.visual.state_dict(), self.settings)
-        self._network = network.eval().requires_grad_(False).to(device)
+        self._network = network.eval().requires_grad_(False)
+        self.to(device)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Moves the network, and returns itself."""
+        self._network.to(device)
         self._device = device
+        return self
 
     def __call__(self, images: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n dimensions"]:
         """Returns one embedding of unit norm an image."""

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from patchcanvas.model import is_pretrained
+from patchcanvas.bundled import configurations, is_pretrained
 from sampling.solvers import Solver
 from strategies.base import Strategy
 from strategies.catalogue import names, strategy_class
@@ -27,7 +27,7 @@ __all__ = [
     "refuse_unknown_keys",
 ]
 
-PRESETS = Path(__file__).parents[2] / "configs" / "benchmarks"
+PRESETS = configurations("benchmarks")
 DIFFUSERS = "sampling.diffusers_solver.Diffusers"
 # What a short name stands for: a class path, and settings that go with it.
 SHORT_NAMES = {

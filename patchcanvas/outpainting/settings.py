@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+from patchcanvas.bundled import configurations
 from patchcanvas.cli.command_line import Command, described, read, with_defaults_of_pretrained
 from patchcanvas.cli.settings import DEFAULT_CONTEXT, DEFAULT_SOLVER
 from patchcanvas.context.settings import ContextSettings
@@ -15,7 +16,7 @@ from sampling.solvers import Solver
 __all__ = ["PROGRAM", "Loops", "OutpaintSettings", "named", "read_command"]
 
 PROGRAM = "patchcanvas outpaint"
-PRESETS = Path(__file__).parents[2] / "configs" / "outpaint"
+PRESETS = configurations("outpaint")
 SIZE = re.compile(r"(\d+)[xX×](\d+)")  # noqa: RUF001  the sign is what people write
 SETTING = re.compile(r"--|-h$|[A-Za-z_][\w.]*=")
 PLACE = re.compile(r"(-?\d+),(-?\d+)")
