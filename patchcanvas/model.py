@@ -15,7 +15,7 @@ from strategies.base import Strategy
 from strategies.canvas import Canvas
 from strategies.latent import on_latents
 
-__all__ = ["CanvasSize", "Model", "load_model", "load_own"]
+__all__ = ["CanvasSize", "Model", "load_model", "load_own", "refuse_settings_of_pretrained"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,12 +143,7 @@ def load_model(
         OSError: If a pretrained model is neither here nor can be downloaded.
     """
     if not is_pretrained(name):
-        for setting, value in (("negative_prompt", negative_prompt), ("label", label)):
-            if value is not None:
-                raise ValueError(
-                    f"context.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
-                    f"denoiser={name}."
-                )
+        refuse_settings_of_pretrained(name, negative_prompt=negative_prompt, label=label)
         for setting, default in (("attention", "efficient"), ("offload", "none")):
             if getattr(runtime, setting) != default:
                 raise ValueError(
@@ -170,14 +165,36 @@ def load_model(
     return Model(pretrained.denoiser, description, pretrained)
 
 
+def refuse_settings_of_pretrained(name: str | Path, **settings: str | int | None) -> None:
+    """Checks that nothing is asked of a denoiser of our own that only pretrained models take.
+
+    Raises:
+        ValueError: If something is.
+    """
+    for setting, value in settings.items():
+        if value is not None and not is_pretrained(name):
+            raise ValueError(
+                f"context.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
+                f"denoiser={name}."
+            )
+
+
 def place_pipeline(pipeline: Any, device: torch.device, runtime: Runtime) -> None:
-    """Moves the networks of a pipeline, or has them moved when they are called."""
+    """Moves the networks of a pipeline, or has them moved when they are called.
+
+    Text encoders stay in main memory: they are called once for a prompt, and what they say of it
+    is then the same bits whenever they are asked.
+    """
     if runtime.attention == "sliced":
         pipeline.enable_attention_slicing()
-    if runtime.offload == "none":
-        pipeline.to(device)
-        return
-    {
-        "parts": pipeline.enable_model_cpu_offload,
-        "layers": pipeline.enable_sequential_cpu_offload,
-    }[runtime.offload](device=device)
+    parts = pipeline.components.items()
+    encoders = {name: part for name, part in parts if name.startswith("text_encoder")}
+    pipeline.register_modules(**dict.fromkeys(encoders))
+    match runtime.offload:
+        case "none":
+            pipeline.to(device)
+        case "parts":
+            pipeline.enable_model_cpu_offload(device=device)
+        case "layers":
+            pipeline.enable_sequential_cpu_offload(device=device)
+    pipeline.register_modules(**encoders)

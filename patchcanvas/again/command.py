@@ -14,7 +14,7 @@ from patchcanvas.again.settings import AgainSettings, read_settings
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars
 from patchcanvas.making import why_not_made
-from patchcanvas.outpainting.files import refuse_foreign, refuse_inputs, refuse_unwritable
+from patchcanvas.picture_files import refuse_foreign, refuse_inputs, refuse_unwritable
 from patchcanvas.pictures import read_picture, write_picture
 from patchcanvas.provenance import Origin
 

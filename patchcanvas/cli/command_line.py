@@ -24,6 +24,7 @@ __all__ = [
     "parsed",
     "read",
     "read_settings",
+    "read_single",
     "refuse_unknown_keys",
 ]
 
@@ -129,6 +130,21 @@ def read(
     settings = settings_class(**{field.name: values[field.name] for field in fields})
     record = yaml.safe_load(parser.dump(config, skip_validation=True))
     return Command(settings, classes, own, record | {"own": own})
+
+
+def read_single(arguments: list[str], settings_class: type, **how: Any) -> Command:
+    """Reads a command line as `read` does, of one strategy.
+
+    Raises:
+        ValueError: As `read` does, or if several strategies are asked for.
+        SystemExit: After printing the help, if that is asked for.
+    """
+    command = read(arguments, settings_class, **how)
+    if len(command.classes) != 1:
+        raise ValueError(
+            f"strategy must be one strategy, for one picture, got {command.settings.strategy}."
+        )
+    return command
 
 
 def read_settings(
