@@ -2,7 +2,6 @@
 
 import pickle
 from pathlib import Path
-from typing import Self
 
 import torch
 from jaxtyping import Float, UInt8
@@ -61,7 +60,7 @@ class ClipImages:
         self._network = network.eval().requires_grad_(False)
         self.to(device)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "ClipImages":
         """Moves the network, and returns itself."""
         self._network.to(device)
         self._device = device
