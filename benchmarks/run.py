@@ -1,20 +1,10 @@
 """`python -m benchmarks.run strategy=all`: one denoiser, every strategy, one table."""
 
 import sys
-from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.comparison.plan import parse
-from benchmarks.comparison.preparation import Prepared, prepared
-from benchmarks.comparison.rows import Comparison
-from benchmarks.experiment.pictures import read_pictures, write_pictures
-from benchmarks.experiment.processes import LostProcessError, SharedError
-from benchmarks.latency.records import LatencyResults
-from benchmarks.report.contact_sheet import contact_sheet
-from benchmarks.report.page import write_report
-from benchmarks.report.table import comparison as table
-from benchmarks.report.table import markdown
 from patchcanvas.cli.entry import words_of
 
 __all__ = ["main"]
@@ -34,6 +24,18 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         plan = parse(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        console.print(f"error: {error}", markup=False)
+        return 2
+    # Not before: --help and a wrong word need not wait for libraries that measure and draw.
+    from benchmarks.comparison.preparation import prepared
+    from benchmarks.comparison.rows import Comparison
+    from benchmarks.experiment.processes import LostProcessError, SharedError
+    from benchmarks.report.publishing import publish, refuse_missing
+
+    try:
         refuse_missing(plan.settings.latency)
         comparison = Comparison(prepared(plan, arguments))
     except KeyboardInterrupt:
@@ -57,37 +59,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     processes.close()
     return outcome if processes.first else 0
-
-
-def refuse_missing(latency: Path | None) -> None:
-    """Checks that the run whose plot goes on the page is there.
-
-    Raises:
-        FileNotFoundError: If it is not.
-    """
-    if latency is not None and not (latency / LatencyResults.FILE).is_file():
-        raise FileNotFoundError(
-            f"latency must be the folder of a run of benchmarks.latency, with a "
-            f"{LatencyResults.FILE}, got {latency}."
-        )
-
-
-def publish(run: Prepared) -> None:
-    """Writes the pages of a run and its contact sheet; prints its table."""
-    folder, results, settings = run.experiment.path, run.results, run.plan.settings
-    rows = [*results.rows, *([results.real] if results.real else [])]
-    pictures = {row.strategy: read_pictures(folder, row.canvases) for row in rows if row.canvases}
-    if pictures:
-        shown = run.telling.pictured(min(settings.pictures, settings.num_samples))
-        for name, images in shown.items():
-            write_pictures(folder, name, images)
-        borders = {row.strategy: row.border_columns for row in rows}
-        sheet = folder / "contact_sheet.png"
-        contact_sheet(shown | pictures, sheet, borders=borders)
-        run.loggers.picture(sheet)
-    (folder / "table.md").write_text(markdown(results))
-    write_report(results, folder, latency=settings.latency)
-    Console().print(table(results))
 
 
 if __name__ == "__main__":

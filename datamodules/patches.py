@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -18,7 +17,7 @@ Split = Literal["train", "val", "test"]
 Crop = UInt8[Tensor, "3 height width"]
 
 
-class PatchData(L.LightningDataModule, abc.ABC):
+class PatchData(abc.ABC):
     """Crops that are a function of (seed, split, index) alone.
 
     Training patches, reference crops and long reference crops are the same call at different
@@ -44,7 +43,6 @@ class PatchData(L.LightningDataModule, abc.ABC):
         num_workers: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__()
         for name, value, least in (
             ("patch_size", patch_size, 1),
             ("batch_size", batch_size, 1),
@@ -64,6 +62,7 @@ class PatchData(L.LightningDataModule, abc.ABC):
         self.served = (patch_size, patch_size)
         self.distinct: int | None = None
         self._resumed_batches = 0
+        self.trainer: Any = None  # Lightning's, while it is served
 
     @abc.abstractmethod
     def crop(self, split: Split, index: int, height: int, width: int) -> Crop:
@@ -112,8 +111,8 @@ class PatchData(L.LightningDataModule, abc.ABC):
         """Writes which images there are, as JSON; here there is no more to say than in general."""
         path.write_text(json.dumps(self.description, indent=2) + "\n")
 
-    @override
     def train_dataloader(self) -> DataLoader:
+        """Serves the endless stream from where training stands."""
         sampler = ResumableSampler(
             self.patches_per_epoch,
             rank=self.trainer.global_rank if self.trainer else 0,
@@ -122,27 +121,25 @@ class PatchData(L.LightningDataModule, abc.ABC):
         )
         return self._loader("train", sampler, drop_last=True)
 
-    @override
     def val_dataloader(self) -> DataLoader:
+        """Serves the crops of validation, the same ones every time."""
         return self._loader("val", self._share_of_rank(self.val_patches), drop_last=False)
 
-    @override
     def test_dataloader(self) -> DataLoader:
+        """Serves crops of images that training never shows."""
         return self._loader("test", self._share_of_rank(self.val_patches), drop_last=False)
 
-    @override
     def predict_dataloader(self) -> DataLoader:
         """Serves sample numbers, not images: `predict` makes patches from noise."""
         numbers: Any = self._share_of_rank(self.val_patches)  # a range will do for a Dataset
         return DataLoader(numbers, batch_size=self.batch_size)
 
-    @override
     def state_dict(self) -> dict[str, int]:
         """Where training stands, so that it resumes with the very next batch."""
         return {"batches": self._batches_done()}
 
-    @override
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Takes up where training stood."""
         self._resumed_batches = state_dict.get("batches", 0)
 
     def _batches_done(self) -> int:

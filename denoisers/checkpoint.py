@@ -21,9 +21,11 @@ from denoisers.foreign import what_it_is
 from denoisers.precond import EDMPrecond
 
 __all__ = [
+    "Checkpoint",
     "CheckpointError",
     "describe_checkpoint",
     "images_trained_on",
+    "load_checkpoint",
     "load_denoiser",
     "save_denoiser",
     "sha256_of",
@@ -81,6 +83,22 @@ class Recipe:
         )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A denoiser and what its files say of it.
+
+    Args:
+        denoiser: Ready to sample from.
+        description: What a result must quote to say which one it is.
+        trained_on: Names, by content, of the images that it was shown in training; empty for one
+            that was trained on data that is made, or exported before they were kept.
+    """
+
+    denoiser: EDMPrecond
+    description: dict[str, Any]
+    trained_on: frozenset[str]
+
+
 def save_denoiser(
     denoiser: EDMPrecond,
     path: str | Path,
@@ -134,10 +152,20 @@ def load_denoiser(path: str | Path, *, device: torch.device | str = "cpu") -> ED
     Raises:
         CheckpointError: If a file is missing, damaged, or does not fit the other.
     """
+    return load_checkpoint(path, device=device).denoiser
+
+
+def load_checkpoint(path: str | Path, *, device: torch.device | str = "cpu") -> Checkpoint:
+    """Rebuilds a denoiser as `load_denoiser` does, and returns what its files say of it too.
+
+    Raises:
+        CheckpointError: If a file is missing, damaged, or does not fit the other.
+    """
     if Path(path).suffix != ".safetensors":
         refuse_foreign(Path(path))
     path = _checked_suffix(path)
-    recipe = _read_recipe(path)
+    beside = _read_beside(path)
+    recipe = _recipe(beside, path)
     try:
         denoiser = recipe.build()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
@@ -154,12 +182,17 @@ def load_denoiser(path: str | Path, *, device: torch.device | str = "cpu") -> ED
             f"the weights in {path} are those of another architecture than its .json describes "
             f"({recipe.network}): {first}"
         ) from error
-    if json.loads(path.with_suffix(".json").read_text()).get("weights_sha256") != sha256_of(path):
+    sha256 = sha256_of(path)
+    if beside.get("weights_sha256") != sha256:
         raise CheckpointError(
             f"{path} is not the file that its .json was written with (their SHA-256 differ): put "
             "the pair that belongs together side by side, or export it again."
         )
-    return denoiser.eval().requires_grad_(False).to(device)
+    return Checkpoint(
+        denoiser.eval().requires_grad_(False).to(device),
+        _described(beside, path, sha256),
+        _shown(beside),
+    )
 
 
 def start_from(denoiser: EDMPrecond, path: str | Path) -> None:
@@ -225,11 +258,8 @@ def _absent(part: str, settings: dict[str, Any]) -> bool:
 
 def describe_checkpoint(path: str | Path) -> dict[str, Any]:
     """Returns what a result must quote to say which denoiser it was measured with."""
-    path = Path(path)
-    beside = json.loads(path.with_suffix(".json").read_text())
-    return {"file": path.name, "weights_sha256": sha256_of(path)} | {
-        name: beside.get(name) for name in ("denoiser", "parameters", "provenance")
-    }
+    beside = json.loads(Path(path).with_suffix(".json").read_text())
+    return _described(beside, Path(path), sha256_of(path))
 
 
 def images_trained_on(path: str | Path) -> frozenset[str]:
@@ -237,7 +267,16 @@ def images_trained_on(path: str | Path) -> frozenset[str]:
 
     Empty for one that was trained on data that is made, or exported before they were kept.
     """
-    beside = json.loads(Path(path).with_suffix(".json").read_text())
+    return _shown(json.loads(Path(path).with_suffix(".json").read_text()))
+
+
+def _described(beside: dict[str, Any], path: Path, sha256: str) -> dict[str, Any]:
+    return {"file": path.name, "weights_sha256": sha256} | {
+        name: beside.get(name) for name in ("denoiser", "parameters", "provenance")
+    }
+
+
+def _shown(beside: dict[str, Any]) -> frozenset[str]:
     return frozenset(beside.get("trained_on", "").split())
 
 
@@ -272,16 +311,26 @@ def refuse_foreign(path: Path) -> None:
         raise CheckpointError(f"a denoiser is a .safetensors file of ours, but {path} {said}.")
 
 
-def _read_recipe(path: Path) -> Recipe:
+def _read_beside(path: Path) -> dict[str, Any]:
+    """Returns what stands in the .json beside a file."""
     beside = path.with_suffix(".json")
     for file in (path, beside):
         if not file.is_file():
             refuse_foreign(path)
             raise CheckpointError(f"no denoiser at {path}: {file} is missing.")
     try:
-        return Recipe(**json.loads(beside.read_text())["denoiser"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        return json.loads(beside.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{beside} is damaged or not ours: {error!r}") from error
+
+
+def _recipe(beside: dict[str, Any], path: Path) -> Recipe:
+    try:
+        return Recipe(**beside["denoiser"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path.with_suffix('.json')} is damaged or not ours: {error!r}"
+        ) from error
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-__all__ = ["what_it_is"]
+__all__ = ["is_diffusers_folder", "what_it_is"]
 
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".json")  # endings of no model's name
 ON_HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./@-]+)?")
@@ -36,7 +36,7 @@ WHOLE = (
 def what_it_is(path: Path) -> str | None:
     """Returns what a model of others is, and how it is given; None for what nothing is known of."""
     if path.is_dir():
-        if any((path / name).is_file() for name in ("model_index.json", "config.json")):
+        if is_diffusers_folder(path):
             return f"is a folder of diffusers: give denoiser=diffusers:{path}"
         return "is a folder: give a .safetensors file, or denoiser=diffusers: and a model's folder"
     named = path.suffix not in FILES and not path.exists() and not path.is_absolute()
@@ -44,6 +44,11 @@ def what_it_is(path: Path) -> str | None:
         return f"is no file here; if it is a model on the hub, give denoiser=diffusers:{path}"
     kind = kind_of(path)
     return None if kind is None else f"is {kind}: {WHOLE.format(name=path.name)}"
+
+
+def is_diffusers_folder(path: Path) -> bool:
+    """Whether a path is the folder of a pipeline, or of a network, of diffusers."""
+    return any((path / name).is_file() for name in ("model_index.json", "config.json"))
 
 
 def kind_of(path: Path) -> str | None:

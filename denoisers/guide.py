@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from denoisers.contract import Image, Mask
 
@@ -75,6 +74,9 @@ def guide_from_plan(
 
 def blurred(image: Image, blur: float) -> Image:
     """Returns the image under a Gaussian of `blur` px; beyond its edge it is mirrored."""
+    # Here, for it takes a second to import, and few denoisers are guided by blurred images.
+    from torchvision.transforms.functional import gaussian_blur
+
     # A mirror holds no more than the image, less one line.
     sides = [2 * min(int(3 * blur + 0.5), length - 1) + 1 for length in image.shape[-2:]]
     # One axis after the other: the library's kernel for both at once costs their product.

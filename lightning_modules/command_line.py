@@ -20,7 +20,6 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from typing_extensions import override
 
-from datamodules.patches import PatchData
 from lightning_modules.checkpoint_file import read_checkpoint
 from lightning_modules.denoising import DenoiserTraining
 from lightning_modules.errors import TrainingError
@@ -31,6 +30,7 @@ from lightning_modules.resuming import (
     refuse_other_model,
     take_own_callbacks,
 )
+from lightning_modules.serving import Parser, Served, served
 
 __all__ = ["TrainingCLI", "main"]
 
@@ -65,6 +65,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
+            self.datamodule = served(self.datamodule)
         except (ImportError, MisconfigurationException, OSError, ValueError) as error:
             # The parser wraps what the constructor of an optional argument says.
             wrapped = str(error).startswith("Does not validate against any of the Union")
@@ -90,8 +91,9 @@ def main(args: list[str] | None = None, *, run: bool = True) -> LightningCLI:
     try:
         return TrainingCLI(
             DenoiserTraining,
-            PatchData,
+            Served,
             subclass_mode_data=True,
+            parser_class=Parser,
             # The sampler deals the stream out to the devices itself (datamodules/patches.py).
             trainer_defaults={"use_distributed_sampler": False},
             args=args,

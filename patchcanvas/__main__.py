@@ -9,6 +9,7 @@ __all__ = ["COMMANDS", "main"]
 
 # Named, not imported: a command loads what it needs and nothing else.
 COMMANDS = {
+    "generate": ("patchcanvas.generating.command", "make pictures larger than a patch"),
     "outpaint": (
         "patchcanvas.outpainting.command",
         "continue an image beyond its edges, or mend it",
@@ -18,6 +19,7 @@ COMMANDS = {
         "make an endless strip, written to disk as it grows",
     ),
     "again": ("patchcanvas.again.command", "make a picture again from what it says of itself"),
+    "evaluate": ("benchmarks.evaluation.command", "measure a folder of images made by any program"),
 }
 
 

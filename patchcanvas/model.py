@@ -6,17 +6,16 @@ from typing import Any
 
 import torch
 
-from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
+from denoisers.checkpoint import Checkpoint, load_checkpoint
 from denoisers.contract import PatchDenoiser
+from patchcanvas.bundled import DIFFUSERS, checkpoint_file, is_pretrained
 from patchcanvas.environment import autocast_dtype
 from patchcanvas.runtime import Runtime
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 from strategies.latent import on_latents
 
-__all__ = ["DIFFUSERS", "CanvasSize", "Model", "is_pretrained", "load_model"]
-
-DIFFUSERS = "diffusers:"
+__all__ = ["CanvasSize", "Model", "load_model", "load_own", "refuse_settings_of_pretrained"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,9 +104,19 @@ class Model:
         return self
 
 
-def is_pretrained(name: str | Path) -> bool:
-    """Whether a denoiser is named as a model of diffusers."""
-    return str(name).startswith(DIFFUSERS)
+def load_own(name: str | Path, *, device: torch.device | str = "cpu") -> Checkpoint:
+    """Loads a denoiser of our own.
+
+    Args:
+        name: See `patchcanvas.bundled.checkpoint_file`.
+        device: Where it goes.
+
+    Raises:
+        ValueError: If there is no such name; a `CheckpointError` if a file is missing, damaged, or
+            does not fit the other.
+        OSError: If a file is neither here nor can be downloaded.
+    """
+    return load_checkpoint(checkpoint_file(name), device=device)
 
 
 def load_model(
@@ -120,8 +129,9 @@ def load_model(
     """Loads a denoiser, on the CPU.
 
     Args:
-        name: A .safetensors file of our own; or `diffusers:` and a folder, or a name on the hub,
-            after which `@` and a revision may stand.
+        name: A denoiser of our own, by its name or file (`patchcanvas.bundled.checkpoint_file`);
+            or `diffusers:` and a folder, or a name on the hub, after which `@` and a revision may
+            stand.
         runtime: Says in which precision.
         negative_prompt: What guidance of a pretrained model leads away from.
         label: Number of the class, for a pretrained model of classes.
@@ -133,20 +143,15 @@ def load_model(
         OSError: If a pretrained model is neither here nor can be downloaded.
     """
     if not is_pretrained(name):
-        for setting, value in (("negative_prompt", negative_prompt), ("label", label)):
-            if value is not None:
-                raise ValueError(
-                    f"context.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
-                    f"denoiser={name}."
-                )
+        refuse_settings_of_pretrained(name, negative_prompt=negative_prompt, label=label)
         for setting, default in (("attention", "efficient"), ("offload", "none")):
             if getattr(runtime, setting) != default:
                 raise ValueError(
                     f"runtime.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
                     f"denoiser={name}."
                 )
-        denoiser = load_denoiser(name)
-        return Model(denoiser, describe_checkpoint(name), trained_on=images_trained_on(name))
+        own = load_own(name)
+        return Model(own.denoiser, own.description, trained_on=own.trained_on)
     # Here, since it imports diffusers and transformers: seconds that others need not wait.
     from denoisers.pretrained.model import load_pretrained
 
@@ -160,14 +165,36 @@ def load_model(
     return Model(pretrained.denoiser, description, pretrained)
 
 
+def refuse_settings_of_pretrained(name: str | Path, **settings: str | int | None) -> None:
+    """Checks that nothing is asked of a denoiser of our own that only pretrained models take.
+
+    Raises:
+        ValueError: If something is.
+    """
+    for setting, value in settings.items():
+        if value is not None and not is_pretrained(name):
+            raise ValueError(
+                f"context.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
+                f"denoiser={name}."
+            )
+
+
 def place_pipeline(pipeline: Any, device: torch.device, runtime: Runtime) -> None:
-    """Moves the networks of a pipeline, or has them moved when they are called."""
+    """Moves the networks of a pipeline, or has them moved when they are called.
+
+    Text encoders stay in main memory: they are called once for a prompt, and what they say of it
+    is then the same bits whenever they are asked.
+    """
     if runtime.attention == "sliced":
         pipeline.enable_attention_slicing()
-    if runtime.offload == "none":
-        pipeline.to(device)
-        return
-    {
-        "parts": pipeline.enable_model_cpu_offload,
-        "layers": pipeline.enable_sequential_cpu_offload,
-    }[runtime.offload](device=device)
+    parts = pipeline.components.items()
+    encoders = {name: part for name, part in parts if name.startswith("text_encoder")}
+    pipeline.register_modules(**dict.fromkeys(encoders))
+    match runtime.offload:
+        case "none":
+            pipeline.to(device)
+        case "parts":
+            pipeline.enable_model_cpu_offload(device=device)
+        case "layers":
+            pipeline.enable_sequential_cpu_offload(device=device)
+    pipeline.register_modules(**encoders)

@@ -19,6 +19,7 @@ from strategies.base import Strategy
 
 __all__ = [
     "CHUNK",
+    "KNOWN",
     "SEEDS",
     "Origin",
     "described_denoiser",
@@ -30,7 +31,9 @@ __all__ = [
 
 # The keyword of the PNG's text.
 CHUNK = "patchcanvas"
-SEEDS = "seed images"  # what goes in, beside an image and its mask
+# What goes in, beside an image and its mask.
+SEEDS = "seed images"
+KNOWN = "known pixels"
 # Of the environment, what a last bit may depend on; no times, so that equal commands make equal
 # files.
 QUOTED = ("device", "python", "versions", "commit")

@@ -1,6 +1,7 @@
 """How many windows go through the network at once: as many as memory holds, or exactly so many."""
 
 import dataclasses
+import gc
 import json
 import warnings
 from pathlib import Path
@@ -8,16 +9,31 @@ from typing import Any, Literal
 
 import torch
 from filelock import FileLock
-from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
 from typing_extensions import override
 
 from denoisers.contract import Image, PatchDenoiser, Sigma
 from denoisers.wrapper import Answer, Ask, PatchWrapper
 from patchcanvas.records import write_json
 
-__all__ = ["ExactBatch", "FittingBatch", "Memory", "WindowBatch", "out_of_memory", "with_batch"]
+__all__ = [
+    "ExactBatch",
+    "FittingBatch",
+    "Memory",
+    "WindowBatch",
+    "free_memory",
+    "out_of_memory",
+    "with_batch",
+]
 
 WindowBatch = int | Literal["auto"]
+
+# How libraries without an error of their own say that memory ran out; cuDNN's is what it says of a
+# convolution whose workspace no longer fits.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "DefaultCPUAllocator: can't allocate memory",
+    "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+)
 
 
 def with_batch(denoiser: PatchDenoiser, size: WindowBatch, memory: "Memory") -> PatchDenoiser:
@@ -36,9 +52,16 @@ def with_batch(denoiser: PatchDenoiser, size: WindowBatch, memory: "Memory") -> 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whatever device."""
-    if isinstance(error, torch.OutOfMemoryError) or is_oom_error(error):
+    if isinstance(error, torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "MPS backend out of memory" in str(error)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY)
+
+
+def free_memory() -> None:
+    """Gives back what nothing refers to any more, on the device too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +143,7 @@ class FittingBatch(PatchWrapper):
                     self._learnt = False
                 continue
             # Outside the handler, whose traceback would keep the failed call's memory.
-            garbage_collection_cuda()
+            free_memory()
             self._learnt = True
         return done[0] if len(done) == 1 else _joined(done)
 

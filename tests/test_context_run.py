@@ -508,7 +508,7 @@ MODES = {
 def test_every_mode_runs(mode, arguments, tmp_path, monkeypatch):
     sheets = []
     monkeypatch.setattr(
-        "benchmarks.run.contact_sheet", lambda rows, *args, **_: sheets.append(rows)
+        "benchmarks.report.publishing.contact_sheet", lambda rows, *args, **_: sheets.append(rows)
     )
     told = [f"context={mode}", *MODES[mode], "strategy=diffcollage,lshape_repaint"]
     assert main([*arguments, *told]) == 0

@@ -50,7 +50,7 @@ def test_every_training_can_be_built(data, network, tmp_path, monkeypatch):
     assert cli.model.half_axes == ("width",)
     assert cli.model.denoiser.takes_noise_maps
     assert cli.model.denoiser.patch_size == cli.datamodule.patch_size
-    assert isinstance(cli.datamodule, Fields) == (data == "fields")
+    assert isinstance(cli.datamodule.data, Fields) == (data == "fields")
     if data == "fields":
         assert cli.model.denoiser.sigma_data == math.sqrt(FIELD.variance)
 

@@ -4,15 +4,13 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lightning.pytorch.utilities.memory import garbage_collection_cuda
-
 from benchmarks.comparison.samples import SampleFiles
 from benchmarks.comparison.writer import BackgroundWriter
 from benchmarks.experiment.processes import Processes, runs_of
 from patchcanvas.making import Batch, Maker
 from patchcanvas.pictures import write_picture
 from patchcanvas.provenance import Origin
-from patchcanvas.window_batch import out_of_memory
+from patchcanvas.window_batch import free_memory, out_of_memory
 
 __all__ = ["Pictures", "canvas_batches"]
 
@@ -92,7 +90,7 @@ def _made(maker: Maker, run: range) -> Iterator[Batch]:
             yield batch
             continue
         # Outside the handler, whose traceback would keep the failed batch's memory.
-        garbage_collection_cuda()
+        free_memory()
         half = len(indices) // 2
         todo[:0] = [indices[:half], indices[half:]]
 

@@ -1,4 +1,7 @@
-"""Figures to TensorBoard, CSV, W&B or MLflow, through Lightning's loggers."""
+"""Figures to TensorBoard, CSV, W&B or MLflow, through Lightning's loggers.
+
+Lightning takes seconds to import: whoever only asks for the settings of a run does not wait for it.
+"""
 
 import dataclasses
 import importlib.util
@@ -9,13 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch.loggers import (
-    CSVLogger,
-    Logger,
-    MLFlowLogger,
-    TensorBoardLogger,
-    WandbLogger,
-)
 
 from benchmarks.comparison.records import Row
 from datamodules.image_file import opened
@@ -26,18 +22,6 @@ LoggerName = Literal["tensorboard", "csv", "wandb", "mlflow"]
 PROJECT = "patchcanvas"
 
 PACKAGES: dict[LoggerName, str] = {"wandb": "wandb", "mlflow": "mlflow"}  # of those that need one
-BUILDERS: dict[LoggerName, Callable[[Path], Logger]] = {
-    "tensorboard": lambda folder: TensorBoardLogger(folder, name="tensorboard", version=""),
-    "csv": lambda folder: CSVLogger(folder, name="csv", version=""),
-    "wandb": lambda folder: WandbLogger(name=folder.name, save_dir=folder, project=PROJECT),
-    "mlflow": lambda folder: MLFlowLogger(
-        PROJECT,
-        run_name=folder.name,
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI")
-        or f"sqlite:///{folder.parent.resolve() / 'mlflow.db'}",
-        artifact_location=str(folder.resolve() / "mlflow"),
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +32,7 @@ class Loggers:
         loggers: Lightning's.
     """
 
-    loggers: list[Logger]
+    loggers: list[Any]
 
     def settings(self, settings: dict[str, Any]) -> None:
         """Tells what the run rests on."""
@@ -63,7 +47,7 @@ class Loggers:
                 f"pixels_per_pixel/{row.strategy}": row.cost.pixels_per_pixel,
             }
 
-        def tell(logger: Logger) -> None:
+        def tell(logger: Any) -> None:
             logger.log_metrics(figures, step=num_samples)
             for name, curve in row.curves.items():
                 for distance, value in zip(curve.distances, curve.values, strict=True):
@@ -73,8 +57,9 @@ class Loggers:
 
     def picture(self, path: Path) -> None:
         """Shows the contact sheet to those who can show one."""
+        from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
-        def show(logger: Logger) -> None:
+        def show(logger: Any) -> None:
             if isinstance(logger, TensorBoardLogger):
                 with opened(path) as picture:
                     pixels = np.asarray(picture.convert("RGB"))
@@ -89,13 +74,13 @@ class Loggers:
     def finish(self, *, failed: bool) -> None:
         """Says that the run is over, and leaves nothing unwritten."""
 
-        def finish(logger: Logger) -> None:
+        def finish(logger: Any) -> None:
             logger.save()
             logger.finalize("failed" if failed else "success")
 
         self._each(finish)
 
-    def _each(self, tell: Callable[[Logger], None]) -> None:
+    def _each(self, tell: Callable[[Any], None]) -> None:
         """A listener that cannot be reached is no reason to lose a row."""
         for logger in self.loggers:
             try:
@@ -109,7 +94,24 @@ def build_loggers(names: list[LoggerName], folder: Path) -> Loggers:
 
     W&B and MLflow listen to their own environment variables too (WANDB_MODE, MLFLOW_TRACKING_URI).
     """
-    return Loggers([BUILDERS[name](folder) for name in names])
+    return Loggers([_built(name, folder) for name in names])
+
+
+def _built(name: LoggerName, folder: Path) -> Any:
+    from lightning.pytorch import loggers
+
+    if name == "wandb":
+        return loggers.WandbLogger(name=folder.name, save_dir=folder, project=PROJECT)
+    if name == "mlflow":
+        return loggers.MLFlowLogger(
+            PROJECT,
+            run_name=folder.name,
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI")
+            or f"sqlite:///{folder.parent.resolve() / 'mlflow.db'}",
+            artifact_location=str(folder.resolve() / "mlflow"),
+        )
+    local = {"tensorboard": loggers.TensorBoardLogger, "csv": loggers.CSVLogger}[name]
+    return local(folder, name=name, version="")
 
 
 def refuse_missing(names: list[LoggerName]) -> None:

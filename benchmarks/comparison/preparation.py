@@ -5,7 +5,6 @@ import itertools
 import re
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from benchmarks.comparison.loggers import Loggers, build_loggers, refuse_missing
@@ -21,11 +20,12 @@ from benchmarks.metrics.ruler import drift_distance
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import Metered
 from patchcanvas.budget import steps_within
+from patchcanvas.bundled import is_pretrained
 from patchcanvas.context.choice import telling_of
 from patchcanvas.context.conditioner import UNTOLD, Telling
 from patchcanvas.environment import resolve_device
 from patchcanvas.making import refuse_misfits, tuned
-from patchcanvas.model import Model, is_pretrained, load_model
+from patchcanvas.model import Model, load_model
 from strategies.async_patch import NeedsNoiseMapsError
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -129,11 +129,8 @@ def asked_for(plan: Plan) -> Asked:
         count=settings.num_samples,
     )
     fitted = {name: model.fitted(s, settings.runtime) for name, s in plan.strategies.items()}
-    if settings.strategy == "all":
-        fitted = without_those_that_need_maps(fitted, model)
-    strategies, budgets = within_budgets(fitted, settings.budgets, model.denoiser, canvas, telling)
-    for name, strategy in strategies.items():
-        refuse_misfits(name, strategy, model, canvas, telling)
+    fitting = those_that_fit(fitted, model, canvas, telling, forgiving=settings.strategy == "all")
+    strategies, budgets = within_budgets(fitting, settings.budgets, model.denoiser, canvas, telling)
     return Asked(model, canvas, telling, strategies, budgets)
 
 
@@ -161,8 +158,8 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
         side = min(canvas.height, canvas.width)
         settings.real.crop("test", 0, side, side)
     # On the CPU first, so that what is missing is said once and before other processes start.
-    build_features(settings.features, weights=settings.features_weights)
-    clip = build_clip(plan, "cpu")
+    features = build_features(settings.features, weights=settings.features_weights)
+    clip = build_clip(plan)
     refuse_missing(settings.loggers)
     processes = launched(
         device,
@@ -170,14 +167,9 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
         num_nodes=settings.num_nodes,
         arguments=arguments,
     )
-    features = build_features(
-        settings.features,
-        weights=settings.features_weights,
-        # random_conv computes in float64, which MPS has not.
-        device="cpu" if device.type == "mps" else processes.device,
-    )
-    if processes.device.type == "cuda":
-        clip = build_clip(plan, processes.device)
+    if processes.device.type == "cuda":  # random_conv computes in float64, which MPS has not
+        features.to(processes.device)
+        clip = None if clip is None else clip.to(processes.device)
     fresh = fresh_results(plan, arguments, processes, features, canvas, model, strategies, telling)
     experiment = processes.once(
         lambda: Experiment.opened(
@@ -212,16 +204,36 @@ def complete(results: Results, strategies: set[str]) -> bool:
     return {row.strategy for row in results.rows} == strategies and not results.failures
 
 
-def without_those_that_need_maps(
-    strategies: dict[str, Strategy], model: Model
+def those_that_fit(
+    strategies: dict[str, Strategy],
+    model: Model,
+    canvas: Canvas,
+    telling: Telling,
+    *,
+    forgiving: bool,
 ) -> dict[str, Strategy]:
-    """Leaves out what `strategy=all` cannot mean on a denoiser of single levels, and says so."""
+    """Returns the strategies, each checked once against denoiser, canvas and what is told.
+
+    Args:
+        strategies: By name.
+        model: The denoiser.
+        canvas: What is made.
+        telling: What is told.
+        forgiving: Whether those are left out, and named, that need noise maps where the denoiser
+            takes none: `strategy=all` cannot mean them.
+
+    Raises:
+        ValueError: If one does not fit; it begins with its name.
+    """
     kept = {}
     for name, strategy in strategies.items():
         try:
-            strategy.refuse_denoiser(model.denoiser)
-        except NeedsNoiseMapsError as error:
-            Console(stderr=True, soft_wrap=True).print(f"{name} left out: {error}", markup=False)
+            refuse_misfits(name, strategy, model, canvas, telling)
+        except ValueError as error:
+            if not (forgiving and isinstance(error.__cause__, NeedsNoiseMapsError)):
+                raise
+            said = f"{name} left out: {error.__cause__}"
+            Console(stderr=True, soft_wrap=True).print(said, markup=False)
         else:
             kept[name] = strategy
     return kept
@@ -253,12 +265,12 @@ def within_budgets(
     return found, budgeted
 
 
-def build_clip(plan: Plan, device: torch.device | str) -> ClipImages | None:
+def build_clip(plan: Plan) -> ClipImages | None:
     """Returns what embeds squares, if that is asked for."""
     settings = plan.settings
     if settings.clip is None:
         return None
-    return ClipImages(settings.clip, settings.clip_weights, device=device)
+    return ClipImages(settings.clip, settings.clip_weights)
 
 
 def fresh_results(

@@ -8,6 +8,7 @@ from benchmarks.comparison.loggers import LoggerName
 from datamodules.landscapes import Landscapes
 from datamodules.nothing import Nothing
 from datamodules.patches import PatchData
+from patchcanvas.bundled import LANDSCAPES
 from patchcanvas.cli.settings import DEFAULT_CONTEXT, DEFAULT_SIZE, DEFAULT_SOLVER
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.model import CanvasSize
@@ -25,7 +26,8 @@ class Settings:
         strategy: Name of a strategy, several with commas between, or `all`; or the dotted path of
             a class of your own. A strategy's own settings are `name.setting=value`, for example
             diffcollage.overlap=8.
-        denoiser: Weights of the shared denoiser, a .safetensors file with its .json beside it; or
+        denoiser: The shared denoiser: `landscapes` or another that comes with the package, a
+            .safetensors file with its .json beside it, or hub:OWNER/NAME/FILE.safetensors; or
             `diffusers:` and a pretrained model, a folder or a name on the hub, which brings the
             defaults of config=pretrained.
         data: Real images to compare with: `landscapes` (procedural), `photos` with
@@ -70,7 +72,7 @@ class Settings:
     """
 
     strategy: str = "all"
-    denoiser: Path | str = Path("checkpoints/landscapes.safetensors")
+    denoiser: str = LANDSCAPES
     data: PatchData = dataclasses.field(default_factory=Landscapes)
     canvas: CanvasSize = DEFAULT_SIZE
     context: ContextSettings = DEFAULT_CONTEXT

@@ -9,6 +9,7 @@ from typing import Literal
 from benchmarks.inpainting.masks import MASKS
 from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
+from patchcanvas.bundled import LANDSCAPES
 from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.environment import Precision
 from sampling.solvers import Solver
@@ -21,7 +22,8 @@ class CompletionSettings:
     """What every benchmark shares that completes photographs.
 
     Args:
-        denoiser: Weights of the shared denoiser, a .safetensors file with its .json beside it.
+        denoiser: The shared denoiser: `landscapes` or another that comes with the package, a
+            .safetensors file with its .json beside it, or hub:OWNER/NAME/FILE.safetensors.
         data: Held-out images to complete: `landscapes` (procedural), `photos` with
             data.root=FOLDER, or the dotted path of a class of your own.
         height: Pixels from top to bottom; by default the denoiser's patch size.
@@ -47,7 +49,7 @@ class CompletionSettings:
             of the results.
     """
 
-    denoiser: Path = Path("checkpoints/landscapes.safetensors")
+    denoiser: str = LANDSCAPES
     data: PatchData = dataclasses.field(default_factory=Landscapes)
     height: int | None = None
     width: int | None = None

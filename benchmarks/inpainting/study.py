@@ -25,7 +25,6 @@ from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.frechet import frechet_with_interval
 from benchmarks.metrics.reference import Reference, reference_of
 from benchmarks.metrics.resampling import NORMAL_QUANTILE
-from denoisers.checkpoint import describe_checkpoint, images_trained_on, load_denoiser
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import Metered
 from patchcanvas.budget import steps_within
@@ -33,6 +32,7 @@ from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.environment import autocast_dtype, resolve_device
 from patchcanvas.making import Pictures, as_known
+from patchcanvas.model import load_own
 from patchcanvas.records import plain
 from patchcanvas.sources import MEASURING
 from strategies.base import Strategy
@@ -175,14 +175,14 @@ class Study(abc.ABC):
         command = cls.read_command(arguments)
         settings = command.settings
         device = resolve_device(settings.device)
-        denoiser = load_denoiser(settings.denoiser, device=device)
+        loaded = load_own(settings.denoiser, device=device)
+        denoiser = loaded.denoiser
         if denoiser.channels != COLOURS:
             raise ValueError(
                 f"denoiser must make photographs of {COLOURS} channels, got one of "
                 f"{denoiser.channels}: take one that was trained on colours."
             )
-        trained_on = images_trained_on(settings.denoiser)
-        hold_out(settings.data, describe_checkpoint(settings.denoiser), trained_on)
+        hold_out(settings.data, loaded.description, loaded.trained_on)
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
         height = denoiser.patch_size if settings.height is None else settings.height
         width = height if settings.width is None else settings.width
@@ -200,7 +200,7 @@ class Study(abc.ABC):
             device=device,
             classes=command.classes.values(),
             packages=cls.PACKAGES,
-            denoiser=describe_checkpoint(settings.denoiser),
+            denoiser=loaded.description,
             data=settings.data.description,
             features=features.description,
             canvas=(height, width),

@@ -25,14 +25,14 @@ from benchmarks.latency.table import (
     notes,
     seconds_table,
 )
-from denoisers.checkpoint import describe_checkpoint, load_denoiser
-from denoisers.contract import PatchDenoiser
+from denoisers.checkpoint import Checkpoint
 from patchcanvas.accounting import Metered
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import SEEDLESS, UNTOLD
 from patchcanvas.environment import autocast_dtype, resolve_device
+from patchcanvas.model import load_own
 from patchcanvas.timing import Bench
 
 __all__ = ["Run", "main"]
@@ -82,9 +82,10 @@ class Run:
         command = read_command(arguments)
         settings = command.settings
         device = resolve_device(settings.device)
-        denoiser = load_denoiser(settings.denoiser, device=device)
+        loaded = load_own(settings.denoiser, device=device)
+        denoiser = loaded.denoiser
         plan = planned(command, denoiser)
-        fresh = fresh_results(command, arguments, device, denoiser)
+        fresh = fresh_results(command, arguments, device, loaded)
         fresh.absences.extend(plan.misfits)
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
         if settings.compile:
@@ -208,7 +209,7 @@ def complete(results: LatencyResults, plan: Plan) -> bool:
 
 
 def fresh_results(
-    command: Command, arguments: list[str], device: torch.device, denoiser: PatchDenoiser
+    command: Command, arguments: list[str], device: torch.device, loaded: Checkpoint
 ) -> LatencyResults:
     """Returns the record of a run that has not begun."""
     settings = command.settings
@@ -219,9 +220,9 @@ def fresh_results(
         settings=command.record,
         device=device,
         classes=command.classes.values(),
-        denoiser=describe_checkpoint(settings.denoiser),
-        patch_size=denoiser.patch_size,
-        height=settings.height or denoiser.patch_size,
+        denoiser=loaded.description,
+        patch_size=loaded.denoiser.patch_size,
+        height=settings.height or loaded.denoiser.patch_size,
         steps=settings.solver.num_steps,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )

@@ -1,11 +1,11 @@
 """How a command line becomes a plan: every strategy at every width, checked before the work."""
 
 import dataclasses
-from pathlib import Path
 
 from benchmarks.latency.records import Absence
 from benchmarks.latency.settings import LatencySettings
 from denoisers.contract import PatchDenoiser
+from patchcanvas.bundled import configurations
 from patchcanvas.cli.command_line import Command, described, read
 from patchcanvas.cli.settings import DEFAULT_SOLVER
 from sampling.noise import CanvasNoise
@@ -14,7 +14,7 @@ from strategies.canvas import Canvas
 
 __all__ = ["PRESETS", "Plan", "planned", "read_command"]
 
-PRESETS = Path(__file__).parents[2] / "configs" / "latency"
+PRESETS = configurations("latency")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ def read_command(arguments: list[str]) -> Command:
         SystemExit: After printing the help, if that is asked for.
     """
     return read(
-        [_config(argument) for argument in arguments],
+        arguments,
         LatencySettings,
         prog="python -m benchmarks.latency",
         description="Times one canvas against its width, for every strategy (DiffCollage, "
@@ -81,12 +81,6 @@ def planned(command: Command, denoiser: PatchDenoiser) -> Plan:
         first = misfits[0]
         raise ValueError(f"{first.strategy} at a width of {first.width}: {first.reason}")
     return Plan(strategies, canvases, misfits)
-
-
-def _config(argument: str) -> str:
-    """Returns `config=NAME` for `preset=NAME`, and other words as they are."""
-    key, equals, value = argument.partition("=")
-    return f"--config{equals}{value}" if key in ("preset", "--preset") else argument
 
 
 def _misfit(strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> str | None:

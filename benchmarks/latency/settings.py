@@ -4,6 +4,7 @@ import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
+from patchcanvas.bundled import LANDSCAPES
 from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.environment import Precision
 from sampling.solvers import Solver
@@ -19,7 +20,8 @@ class LatencySettings:
         strategy: Name of a strategy, several with commas between, or `all`; or the dotted path of
             a class of your own. A strategy's own settings are `name.setting=value`, for example
             diffcollage.overlap=8.
-        denoiser: Weights of the shared denoiser, a .safetensors file with its .json beside it.
+        denoiser: The shared denoiser: `landscapes` or another that comes with the package, a
+            .safetensors file with its .json beside it, or hub:OWNER/NAME/FILE.safetensors.
         widths: Widths of the canvases, in patches, ascending.
         height: Pixels from top to bottom; by default the denoiser's patch size.
         repeats: Timed runs of a point, one strategy after another in every round.
@@ -41,7 +43,7 @@ class LatencySettings:
     """
 
     strategy: str = "all"
-    denoiser: Path = Path("checkpoints/landscapes.safetensors")
+    denoiser: str = LANDSCAPES
     widths: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     height: int | None = None
     repeats: int = 5

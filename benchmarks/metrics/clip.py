@@ -57,8 +57,14 @@ class ClipImages:
             "dtype": "float32",
         }
         self.fingerprint = fingerprint_of(network.visual.state_dict(), self.settings)
-        self._network = network.eval().requires_grad_(False).to(device)
+        self._network = network.eval().requires_grad_(False)
+        self.to(device)
+
+    def to(self, device: torch.device | str) -> "ClipImages":
+        """Moves the network, and returns itself."""
+        self._network.to(device)
         self._device = device
+        return self
 
     def __call__(self, images: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n dimensions"]:
         """Returns one embedding of unit norm an image."""

@@ -64,12 +64,19 @@ class PromptEncoder:
         """
         return self._encoded([""], None if negative is None else [negative])[1]
 
+    @property
+    def _device(self) -> torch.device:
+        """Where the text encoders lie, which need not be where the denoiser does."""
+        parts = self._pipeline.components.items()
+        encoders = (part for name, part in parts if name.startswith("text_encoder"))
+        return next(part.device for part in encoders if part is not None)
+
     def _encoded(
         self, prompts: list[str], negative: list[str] | None
     ) -> tuple[TextTokens, TextTokens]:
         """Returns what is said of the prompts, and of the negative ones."""
-        encode, device = self._pipeline.encode_prompt, self._pipeline._execution_device
-        told = {"device": device, "num_images_per_prompt": 1}
+        encode = self._pipeline.encode_prompt
+        told = {"device": self._device, "num_images_per_prompt": 1}
         if self._family == "flux":
             rows = [
                 TextTokens(*encode(texts, prompt_2=None, **told)[:2])

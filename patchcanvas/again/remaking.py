@@ -13,22 +13,26 @@ from torch import Tensor
 
 from patchcanvas.again.settings import AgainSettings
 from patchcanvas.making import Maker
-from patchcanvas.provenance import (
-    SEEDS,
-    Origin,
-)
+from patchcanvas.painting import Painting
+from patchcanvas.provenance import KNOWN, SEEDS, Origin
 
 __all__ = ["Picture", "Remake", "Settings", "parse_again", "remake_of"]
 
 # What makes the pictures of a program again: a module with `remake(origin, settings) -> Remake`.
 PROGRAMS = {
+    "patchcanvas generate": "patchcanvas.generating.remaking",
     "patchcanvas outpaint": "patchcanvas.outpainting.remaking",
     "benchmarks.outpaint": "patchcanvas.outpainting.remaking",  # its name before version 0.2
     "benchmarks.run": "benchmarks.comparison.remaking",
 }
 
 # Where it is said where things lie now.
-TO_DO = {"image": "give image=FILE", "mask": "give mask=FILE", SEEDS: "give root=FOLDER"}
+TO_DO = {
+    "image": "give image=FILE",
+    "mask": "give mask=FILE",
+    SEEDS: "give root=FOLDER",
+    KNOWN: "they were given in Python, where pc.generate makes it again with the same ones",
+}
 
 Picture = UInt8[Tensor, "channels height width"]
 Settings = dict[str, Any]
@@ -49,6 +53,12 @@ class Remake:
     finished: Callable[[Picture], Picture]
     origin: Origin
     profile: bytes | None = None
+
+    @classmethod
+    def of(cls, painting: Painting, origin: Origin) -> "Remake":
+        """Returns what makes the picture of a record again, from that which made it first."""
+        now = dataclasses.replace(painting.origin(origin.sample), settings=origin.settings)
+        return cls(painting.maker, painting.finished, now, painting.profile)
 
     @property
     def company(self) -> range:

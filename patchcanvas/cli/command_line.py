@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
+from patchcanvas.bundled import configurations, is_pretrained
 from patchcanvas.cli.keys import nearest, refuse_unknown_keys, refuse_wrong_values
-from patchcanvas.model import is_pretrained
 from sampling.solvers import Solver
 from strategies.base import Strategy
 from strategies.catalogue import names, strategy_class
@@ -20,10 +20,11 @@ __all__ = [
     "normalised",
     "read",
     "read_settings",
+    "read_single",
     "with_defaults_of_pretrained",
 ]
 
-PRESETS = Path(__file__).parents[2] / "configs" / "benchmarks"
+PRESETS = configurations("benchmarks")
 DIFFUSERS = "sampling.diffusers_solver.Diffusers"
 # What a short name stands for: a class path, and settings that go with it.
 SHORT_NAMES = {
@@ -126,6 +127,21 @@ def read(
     if stray:
         raise ValueError(f"{stray[0]} has settings of its own here, but is not among those to run.")
     return Command(settings, classes, own, record | {"own": own})
+
+
+def read_single(arguments: list[str], settings_class: type, **how: Any) -> Command:
+    """Reads a command line as `read` does, of one strategy.
+
+    Raises:
+        ValueError: As `read` does, or if several strategies are asked for.
+        SystemExit: After printing the help, if that is asked for.
+    """
+    command = read(arguments, settings_class, **how)
+    if len(command.classes) != 1:
+        raise ValueError(
+            f"strategy must be one strategy, for one picture, got {command.settings.strategy}."
+        )
+    return command
 
 
 def read_settings(

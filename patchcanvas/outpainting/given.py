@@ -189,5 +189,5 @@ def refuse_nothing_to_do(given: Given) -> None:
     if not given.kept.any():
         raise ValueError(
             "there must be something to keep, but every pixel of the canvas would be painted: "
-            "python -m benchmarks.run makes canvases from nothing."
+            "patchcanvas generate makes canvases from nothing."
         )

@@ -5,18 +5,22 @@ import math
 import re
 from pathlib import Path
 
-from patchcanvas.cli.command_line import Command, described, read, with_defaults_of_pretrained
-from patchcanvas.cli.settings import DEFAULT_CONTEXT, DEFAULT_SOLVER
+from typing_extensions import override
+
+from patchcanvas.bundled import configurations
+from patchcanvas.cli.command_line import (
+    Command,
+    described,
+    read_single,
+    with_defaults_of_pretrained,
+)
+from patchcanvas.cli.settings import DEFAULT_SOLVER, PictureSettings
 from patchcanvas.cli.words import named
-from patchcanvas.context.settings import ContextSettings
 from patchcanvas.image_file import MAX_MEGAPIXELS, refuse_megapixels
-from patchcanvas.runtime import DEFAULT_RUNTIME, Runtime
-from sampling.solvers import Solver
 
 __all__ = ["PROGRAM", "Loops", "OutpaintSettings", "read_command"]
 
 PROGRAM = "patchcanvas outpaint"
-PRESETS = Path(__file__).parents[2] / "configs" / "outpaint"
 SIZE = re.compile(r"(\d+)[xX×](\d+)")  # noqa: RUF001  the sign is what people write
 PLACE = re.compile(r"(-?\d+),(-?\d+)")
 
@@ -38,8 +42,11 @@ OPEN = Loops()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OutpaintSettings:
+class OutpaintSettings(PictureSettings):
     """An image that is continued, or of which parts are painted anew.
+
+    By default by `async_patch`; pretrained models, which cannot do it, by `reconstruction`. Where
+    context asks for a seed image, context.image is by default the image itself.
 
     Args:
         image: The image, of any format and size; the first word without `=`, or that is a file
@@ -51,54 +58,22 @@ class OutpaintSettings:
         mask: Image of the same size: white is painted anew, black is kept; or strokes on a
             transparent ground, which are painted anew.
         scale: What the image is resized by first, with Lanczos' filter.
-        strategy: Name of one strategy, or the dotted path of a class of your own. By default
-            `async_patch`; for pretrained models, which cannot do it, `reconstruction`. Its own
-            settings are `name.setting=value`.
-        denoiser: Weights of the denoiser, a .safetensors file with its .json beside it; or
-            `diffusers:` and a pretrained model, a folder or a name on the hub, which brings the
-            defaults of config=pretrained.
         canvas: Which edges continue at the other side.
-        context: What the denoiser is told. Where that is a seed image, context.image is by default
-            the image itself.
-        num_samples: Pictures to make, each from noise of its own.
-        seed: Seeds the noise.
-        solver: The way from noise to image: `heun`, `euler`, `ddim`, `dpmsolver++`, `deis`, or a
-            class path; its own settings are solver.num_steps and so on.
-        runtime: Precision, memory and speed. The words precision, compile and window_batch alone
-            are short for runtime.precision and so on.
-        device: `auto` (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; `accelerator` is
-            another name for it.
-        output: The PNG to write; of several samples each gets its number. By default a new file in
-            `results`, named by image and size.
-        overwrite: Whether a file may be written over that was not made by this command.
-        results: Folder of what has no other place.
-        cache: Folder of what runs share: the batch that fits; by default `cache` in that of the
-            results.
         max_megapixels: Most pixels of the image or the mask, in millions; each takes 4 bytes of
             memory and as many to work on.
     """
 
+    strategy: str = "async_patch"
     image: Path | None = None
     to: str | None = None
     at: str = "center"
     mask: Path | None = None
     scale: float = 1.0
-    strategy: str = "async_patch"
-    denoiser: Path | str = Path("checkpoints/landscapes.safetensors")
     canvas: Loops = OPEN
-    context: ContextSettings = DEFAULT_CONTEXT
-    num_samples: int = 1
-    seed: int = 0
-    solver: Solver = DEFAULT_SOLVER
-    runtime: Runtime = DEFAULT_RUNTIME
-    device: str = "auto"
-    output: Path | None = None
-    overwrite: bool = False
-    results: Path = Path("results")
-    cache: Path | None = None
     max_megapixels: float = MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.image is None:
             raise ValueError("image must be a file: patchcanvas outpaint IMAGE --to WIDTHxHEIGHT.")
         if self.to is not None and not (SIZE.fullmatch(self.to) and min(self.size)):
@@ -110,10 +85,6 @@ class OutpaintSettings:
         if not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be above 0 and finite, got {self.scale}.")
         refuse_megapixels(self.max_megapixels)
-        if self.num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {self.num_samples}.")
-        if self.output is not None and self.output.suffix.lower() != ".png":
-            raise ValueError(f"output must be a file that ends in .png, got {self.output}.")
         self._refuse_contexts()
 
     @property
@@ -133,9 +104,9 @@ class OutpaintSettings:
         return int(left), int(top)
 
     @property
-    def cache_folder(self) -> Path:
-        """Where what runs share is kept."""
-        return self.results / "cache" if self.cache is None else self.cache
+    @override
+    def inputs(self) -> dict[str, Path | None]:
+        return {"image": self.image, "mask": self.mask}
 
     def _refuse_contexts(self) -> None:
         """Refuses to tell what knows nothing of the given pixels, or takes their place."""
@@ -157,7 +128,7 @@ def read_command(arguments: list[str]) -> Command:
             strategies are asked for.
         SystemExit: After printing the help, if that is asked for.
     """
-    command = read(
+    return read_single(
         with_defaults_of_pretrained(named(arguments, "image")),
         OutpaintSettings,
         prog=PROGRAM,
@@ -165,10 +136,5 @@ def read_command(arguments: list[str]) -> Command:
         "all its other pixels bit by bit. IMAGE is the first word without =; write settings as "
         "key=value or --key value, for example: photo.jpg --to 1024x512 at=0,128 seed=3.",
         defaults={"solver": described(DEFAULT_SOLVER)},
-        presets=PRESETS,
+        presets=configurations("outpaint"),
     )
-    if len(command.classes) != 1:
-        raise ValueError(
-            f"strategy must be one strategy, for one picture, got {command.settings.strategy}."
-        )
-    return command

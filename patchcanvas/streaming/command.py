@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from denoisers.checkpoint import describe_checkpoint, load_denoiser, sha256_of
+from denoisers.checkpoint import Checkpoint, sha256_of
 from denoisers.contract import Image, PatchDenoiser
 from patchcanvas.accounting import Metered
 from patchcanvas.cli.entry import carried_out
@@ -21,6 +21,7 @@ from patchcanvas.environment import (
 )
 from patchcanvas.files import unlock
 from patchcanvas.image_file import read_image
+from patchcanvas.model import load_own
 from patchcanvas.sources import MAKING, sha256_of_sources
 from patchcanvas.streaming.folder import ENDS, LOG, PLOT, TILES, StripFolder
 from patchcanvas.streaming.growth import Growth
@@ -68,7 +69,8 @@ class Run:
         command = read_command(arguments)
         settings = command.settings
         device = resolve_device(settings.device)
-        denoiser = load_denoiser(settings.denoiser, device=device)
+        loaded = load_own(settings.denoiser, device=device)
+        denoiser = loaded.denoiser
         if denoiser.channels != 3:
             raise ValueError(
                 f"a strip is written as RGB: the denoiser must have 3 channels, got "
@@ -77,7 +79,7 @@ class Run:
         conveyor = conveyor_of(settings, denoiser)
         noise = CanvasNoise(settings.seed, [0], device=device)
         known = None if settings.known is None else known_strip(settings)
-        fresh = fresh_record(command, arguments, conveyor, denoiser, device)
+        fresh = fresh_record(command, arguments, conveyor, loaded, device)
         state = conveyor.begin(denoiser, noise, known=known)
         folder = StripFolder.opened(settings.folder, fresh)
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
@@ -187,7 +189,7 @@ def fresh_record(
     command: Command,
     arguments: list[str],
     conveyor: Conveyor,
-    denoiser: PatchDenoiser,
+    loaded: Checkpoint,
     device: torch.device,
 ) -> Record:
     """Returns the record of a strip that has not begun.
@@ -195,14 +197,14 @@ def fresh_record(
     Raises:
         ValueError: If the denoiser cannot take the windows.
     """
-    settings, belt = command.settings, conveyor.belt(denoiser)
+    settings, belt = command.settings, conveyor.belt(loaded.denoiser)
     layout = {name: getattr(belt, name) for name in ("height", "width", "past", "block", "active")}
     return Record(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["patchcanvas", "stream", *arguments]),
         settings=command.record,
         environment=describe_environment(device) | {"sources": sha256_of_sources([], MAKING)},
-        denoiser=describe_checkpoint(settings.denoiser),
+        denoiser=loaded.description,
         known=None if settings.known is None else sha256_of(settings.known),
         window=layout | {"lag": belt.lag},
         tile=settings.tile,

@@ -18,7 +18,8 @@ class StreamSettings:
     """An endless strip by one denoiser, a block of columns at a time.
 
     Args:
-        denoiser: Weights of the denoiser, a .safetensors file with its .json beside it.
+        denoiser: `landscapes_controlled` or another that comes with the package, a
+            .safetensors file with its .json beside it, or hub:OWNER/NAME/FILE.safetensors.
         columns: Columns to make, rounded up to whole blocks; null: on and on, until it is stopped.
         height: Pixels from top to bottom; by default the denoiser's patch size.
         window: Columns that the denoiser sees at a time; by default its patch size.
@@ -42,7 +43,7 @@ class StreamSettings:
             memory and as many to work on.
     """
 
-    denoiser: Path = Path("checkpoints/landscapes_controlled.safetensors")
+    denoiser: str = "landscapes_controlled"
     columns: int | None = None
     height: int | None = None
     window: int | None = None

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from backbones.catalogue import build
 from backbones.contract import Backbone
+from patchcanvas.bundled import configurations
 from studies.training import ROOT, StudyTraining, code_hash
 
 __all__ = ["CONFIGURATIONS", "Configuration", "Scale", "Training", "study_hash"]
@@ -22,8 +23,8 @@ __all__ = ["CONFIGURATIONS", "Configuration", "Scale", "Training", "study_hash"]
 Scale = Literal["small", "full"]
 CONFIGS: Mapping[Scale, Path] = MappingProxyType(
     {
-        "small": ROOT / "configs" / "studies" / "context.yaml",
-        "full": ROOT / "configs" / "studies" / "context_full.yaml",
+        "small": configurations("studies") / "context.yaml",
+        "full": configurations("studies") / "context_full.yaml",
     }
 )
 

@@ -8,11 +8,12 @@ from typing import Literal
 
 from typing_extensions import override
 
+from patchcanvas.bundled import configurations
 from studies.training import ROOT, StudyTraining, code_hash
 
 __all__ = ["DATA", "NETWORKS", "Data", "Training", "study_hash"]
 
-CONFIG = ROOT / "configs" / "studies" / "half_patches.yaml"
+CONFIG = configurations("studies") / "half_patches.yaml"
 Data = Literal["landscapes", "fields"]
 
 # The two networks by short names: what share of their batches is halves.

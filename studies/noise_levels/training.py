@@ -7,11 +7,12 @@ from types import MappingProxyType
 
 from typing_extensions import override
 
+from patchcanvas.bundled import configurations
 from studies.training import ROOT, StudyTraining, code_hash
 
 __all__ = ["SAMPLERS", "Training", "study_hash"]
 
-CONFIG = ROOT / "configs" / "studies" / "noise_levels.yaml"
+CONFIG = configurations("studies") / "noise_levels.yaml"
 # Every sampler by a short name, with its own settings. All but `shared` cut samples into the same
 # regions. `controlled_wide` draws the ends of the range by variability alone.
 SAMPLERS: Mapping[str, tuple[str, ...]] = MappingProxyType(

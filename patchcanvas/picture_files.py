@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from patchcanvas.outpainting.settings import PROGRAM, OutpaintSettings
+from patchcanvas.cli.settings import PictureSettings
 from patchcanvas.output import record_of, refuse_foreign, refuse_inputs, refuse_unwritable
 from patchcanvas.provenance import Origin
 
@@ -21,8 +21,12 @@ HOW = (
 )
 
 
-def asked_files(settings: OutpaintSettings) -> list[Path] | None:
+def asked_files(settings: PictureSettings, program: str) -> list[Path] | None:
     """Returns where the pictures go, checked; None if that was left open.
+
+    Args:
+        settings: What was asked for.
+        program: Whose pictures may be written over.
 
     Raises:
         ValueError: If something is there that must not be written over.
@@ -32,9 +36,9 @@ def asked_files(settings: OutpaintSettings) -> list[Path] | None:
     if settings.output is None:
         return None
     files = numbered(settings.output, settings.num_samples)
-    refuse_inputs(files, image=settings.image, mask=settings.mask)
+    refuse_inputs(files, **settings.inputs)
     if not settings.overwrite:
-        refuse_foreign(files, PROGRAM)
+        refuse_foreign(files, program)
     return files
 
 

@@ -1,0 +1,45 @@
+"""What a comparison leaves behind for readers: its page, its table, its contact sheet."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.comparison.preparation import Prepared
+from benchmarks.experiment.pictures import read_pictures, write_pictures
+from benchmarks.latency.records import LatencyResults
+from benchmarks.report.contact_sheet import contact_sheet
+from benchmarks.report.page import write_report
+from benchmarks.report.table import comparison, markdown
+
+__all__ = ["publish", "refuse_missing"]
+
+
+def refuse_missing(latency: Path | None) -> None:
+    """Checks that the run whose plot goes on the page is there.
+
+    Raises:
+        FileNotFoundError: If it is not.
+    """
+    if latency is not None and not (latency / LatencyResults.FILE).is_file():
+        raise FileNotFoundError(
+            f"latency must be the folder of a run of benchmarks.latency, with a "
+            f"{LatencyResults.FILE}, got {latency}."
+        )
+
+
+def publish(run: Prepared) -> None:
+    """Writes the pages of a run and its contact sheet; prints its table."""
+    folder, results, settings = run.experiment.path, run.results, run.plan.settings
+    rows = [*results.rows, *([results.real] if results.real else [])]
+    pictures = {row.strategy: read_pictures(folder, row.canvases) for row in rows if row.canvases}
+    if pictures:
+        shown = run.telling.pictured(min(settings.pictures, settings.num_samples))
+        for name, images in shown.items():
+            write_pictures(folder, name, images)
+        borders = {row.strategy: row.border_columns for row in rows}
+        sheet = folder / "contact_sheet.png"
+        contact_sheet(shown | pictures, sheet, borders=borders)
+        run.loggers.picture(sheet)
+    (folder / "table.md").write_text(markdown(results))
+    write_report(results, folder, latency=settings.latency)
+    Console().print(comparison(results))
