@@ -17,6 +17,10 @@ COMMANDS = {
         "patchcanvas.streaming.command",
         "make an endless strip, written to disk as it grows",
     ),
+    "evaluate": (
+        "benchmarks.evaluation.command",
+        "measure folders of images beside real ones",
+    ),
     "again": ("patchcanvas.again.command", "make a picture again from what it says of itself"),
 }
 

@@ -94,7 +94,7 @@ def test_table_says_what_its_figures_rest_on(results):
     assert "FID+ (random_conv), are not comparable to FID+ (inception)" in text
     assert "for seams and drift the figure of real crops" in text
     assert "patches (FID) are squares that the denoiser makes by itself" in text
-    assert "Left out here, but in the report: Recall ↑." in text
+    assert "Left out here, but written down: Recall ↑." in text
     assert f"Failed: reconstruction: {FAILURE}" in text
 
 

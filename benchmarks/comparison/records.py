@@ -81,7 +81,7 @@ class Results:
         command: The command that makes it again.
         settings: Every setting, defaults included.
         environment: Device, threads, library versions, commit.
-        denoiser: Weights file, hash, size, provenance.
+        denoiser: Weights file, hash, size, provenance; empty where canvases were not made here.
         data: The data's own description.
         features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
         num_samples: Canvases of each strategy.
@@ -113,6 +113,11 @@ class Results:
     rows: list[Row] = dataclasses.field(default_factory=list)
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def made_here(self) -> bool:
+        """Whether the run made its canvases; an evaluation measures those of others."""
+        return bool(self.denoiser)
 
     def write(self, path: Path) -> None:
         """Writes the run as JSON; a reader never sees half a file."""

@@ -34,6 +34,7 @@ __all__ = [
     "lines",
     "rounded",
     "row_title",
+    "stands_beside_real",
     "with_interval",
 ]
 
@@ -112,10 +113,13 @@ def columns(results: Results) -> list[Column]:
     """Returns the columns that suit a run, from left to right."""
     rows = [*baselines(results), *results.rows]
     shown = {name: item for name, item in FIGURES.items() if any(name in r.figures for r in rows)}
+    of_figures = [_figure_column(name, figure, results) for name, figure in shown.items()]
+    if not results.made_here:
+        return [Column("strategy", "Images", "", _name, is_text=True), *of_figures]
     return [
         Column("strategy", "Strategy", "", _name, is_text=True),
         Column("parallel", "Parallel?", "", _parallel, is_text=True),
-        *(_figure_column(name, figure, results) for name, figure in shown.items()),
+        *of_figures,
         _cost_column("seconds", "s/canvas", "[quartiles]", lambda cost: _seconds(cost.latency)),
         _cost_column("calls", "Calls", "", _calls),
         _cost_column("evaluations", "Evaluations", "", _evaluations),
@@ -166,6 +170,12 @@ def best_entries(body: list[Line], shown: list[Column]) -> set[tuple[str, int]]:
     return found
 
 
+def stands_beside_real(results: Results, name: str) -> bool:
+    """Whether a figure is printed with that of real images, where there are any."""
+    real = results.num_reference > 0 or any(name in row.real for row in results.rows)
+    return FIGURES[name].better == "real" and real
+
+
 def figure_name(results: Results, name: str = "fid_plus") -> str:
     """Returns a figure's title, with the network whose features it rests on."""
     figure = FIGURES[name]
@@ -197,8 +207,7 @@ def with_interval(value: float, low: float, high: float, *, most: int = 4) -> st
 
 def _figure_column(name: str, figure: Figure, results: Results) -> Column:
     inside = [results.features["name"]] if figure.by_features else []
-    # Without real images there is nothing to stand beside a figure.
-    beside = figure.better == "real" and results.num_reference > 0
+    beside = stands_beside_real(results, name)
     inside += ["real"] if beside else []
     rows = [*baselines(results), *results.rows]
     estimates = [row.figures[name] for row in rows if name in row.figures]
@@ -208,7 +217,7 @@ def _figure_column(name: str, figure: Figure, results: Results) -> Column:
         f"({'; '.join(inside)})" if inside else "",
         partial(_figure, name=name, beside=beside, finest=_finest(estimates)),
         better=figure.better,
-        is_main=name in MAIN,
+        is_main=name in MAIN or not results.made_here,
     )
 
 

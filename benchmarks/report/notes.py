@@ -6,7 +6,15 @@ from typing import Any
 from benchmarks.comparison.fingerprint import differences
 from benchmarks.comparison.records import Results
 from benchmarks.metrics.catalogue import FIGURES
-from benchmarks.report.columns import DAGGER, PATCHES, TITLES, baselines, figure_name, row_title
+from benchmarks.report.columns import (
+    DAGGER,
+    PATCHES,
+    TITLES,
+    baselines,
+    figure_name,
+    row_title,
+    stands_beside_real,
+)
 
 __all__ = ["flattened", "listed", "notes", "shape_name"]
 
@@ -16,13 +24,11 @@ SHORT = 200  # characters of a failure's reason; the report has all of them
 
 def notes(results: Results) -> list[str]:
     """Returns what must be read with the figures, a sentence or two each."""
-    height, width = results.canvas
     network = results.features["name"]
     found = [
-        f"N = {results.num_samples:,} {shape_name(results)} of {height} x {width} px for each "
-        f"strategy; {_reference(results)}; {_steps(results)}; "
+        f"N = {results.num_samples:,} {_measured(results)}; {_reference(results)}; "
         f"device: {results.environment.get('device', 'not recorded')}.",
-        _brackets(results),
+        *_brackets(results),
     ]
     if results.patches is not None:
         found.append(
@@ -41,7 +47,7 @@ def notes(results: Results) -> list[str]:
     if results.num_samples < SMALL:
         found.append(
             f"N = {results.num_samples:,} is small (below {SMALL}): intervals are wide, and "
-            "strategies whose intervals overlap are not told apart."
+            "rows whose intervals overlap are not told apart."
         )
     if network != "inception" and results.num_reference:
         found.append(
@@ -90,9 +96,16 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def _measured(results: Results) -> str:
+    height, width = results.canvas
+    if not results.made_here:
+        return f"images of {height} x {width} px in each row"
+    return f"{shape_name(results)} of {height} x {width} px for each strategy; {_steps(results)}"
+
+
 def _reference(results: Results) -> str:
     if not results.num_reference:
-        return "no real images to compare with (data=none)"
+        return "no real images to compare with"
     return f"{results.num_reference:,} reference crops; {figure_name(results)}"
 
 
@@ -100,15 +113,18 @@ def _has(results: Results, name: str) -> bool:
     return any(name in row.figures for row in [*baselines(results), *results.rows])
 
 
-def _brackets(results: Results) -> str:
+def _brackets(results: Results) -> list[str]:
     beside = [
         figure.title.lower() if name != "consistency" else figure.title
         for name, figure in FIGURES.items()
-        if results.num_reference and figure.better == "real" and _has(results, name)
+        if stands_beside_real(results, name) and _has(results, name)
     ]
-    real = f"for {listed(beside)} the figure of real crops; " if beside else ""
-    interval = "the 95 % interval of FID+; " if _has(results, "fid_plus") else ""
-    return f"In brackets: {interval}{real}the quartiles of the seconds for one canvas alone."
+    found = [
+        *(["the 95 % interval of FID+"] if _has(results, "fid_plus") else []),
+        *([f"for {listed(beside)} the figure of real crops"] if beside else []),
+        *(["the quartiles of the seconds for one canvas alone"] if results.made_here else []),
+    ]
+    return [f"In brackets: {'; '.join(found)}."] if found else []
 
 
 def _unfair(results: Results) -> list[str]:

@@ -17,6 +17,10 @@ DROPPED_FIRST = (
     "network",
     "memory",
     "evaluations",
+    "repetition",
+    "recall",
+    "precision",
+    "correlation_gap",
     "kid",
     "colour_drift",
     "pixels",
@@ -92,7 +96,7 @@ def _left_out(shown: list[Column], everything: list[Column]) -> list[str]:
     """Says which columns the terminal does not show."""
     names = {column.name for column in shown}
     missing = [column.title for column in everything if column.name not in names]
-    return [f"Left out here, but in the report: {', '.join(missing)}."] if missing else []
+    return [f"Left out here, but written down: {', '.join(missing)}."] if missing else []
 
 
 def _entries(line: Line) -> list[str]:
