@@ -19,7 +19,7 @@ from datamodules.patches import Split
 from datamodules.photos import PhotoCrops, as_crop
 from datamodules.split import hashed
 
-__all__ = ["ImageFolder", "ReferenceCrops", "room", "shared"]
+__all__ = ["ImageFolder", "ReferenceCrops", "room", "shared", "spelt"]
 
 THREADS = 4
 CACHE_MIB = 256  # of decoded reference images
@@ -63,7 +63,7 @@ class ImageFolder:
             if (size := _size(files[path])) != folder.size:
                 raise ValueError(
                     f"images must have one size, but of those below {root} {first} has "
-                    f"{_spelt(folder.size)} and {path} {_spelt(size)}: put sizes in folders of "
+                    f"{spelt(folder.size)} and {path} {spelt(size)}: put sizes in folders of "
                     "their own, and measure each by itself."
                 )
         return folder
@@ -142,7 +142,7 @@ class ReferenceCrops(PhotoCrops):
         if count > room(manifest, size):
             raise ValueError(
                 f"the {len(manifest.photos)} images below {root} have room for "
-                f"{room(manifest, size):,} crops of {_spelt(size)} side by side, fewer than "
+                f"{room(manifest, size):,} crops of {spelt(size)} side by side, fewer than "
                 f"{count:,}: ask for fewer, or give more or larger images."
             )
         self._list(manifest)
@@ -199,5 +199,6 @@ def _size(facts: Facts) -> tuple[int, int]:
     return facts.height, facts.width
 
 
-def _spelt(size: tuple[int, int]) -> str:
+def spelt(size: tuple[int, int]) -> str:
+    """Returns a height and a width in words."""
     return f"{size[0]} x {size[1]} px (height x width)"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.comparison.records import Results
-from benchmarks.evaluation.images import ImageFolder, ReferenceCrops, room, shared
+from benchmarks.evaluation.images import ImageFolder, ReferenceCrops, room, shared, spelt
 from benchmarks.evaluation.settings import METRICS, EvaluationSettings
 from benchmarks.experiment.processes import Processes, launched
 from benchmarks.metrics.features import FeatureNetwork, RandomConv, build_features
@@ -123,35 +123,23 @@ class Prepared:
         """
         folders = image_folders(settings)
         canvas = canvas_of(folders, settings)
-        largest = min(canvas.height, canvas.width)
-        side = settings.side or largest
-        if side > largest:
-            raise ValueError(
-                f"side must be at most the shorter side of the images, {largest} px, got {side}."
-            )
+        side = side_of(settings, canvas)
         reference, long = real_images(settings, side, folders)
-        squares = None if reference is None else squares_of(reference, side)
-        borders = borders_of(settings, canvas)
-        num_samples = len(next(iter(folders.values())).files)
-        strip = settings.strip or min(side, max(1, canvas.width // 5))
-        facts = Facts(canvas, side, strip, num_samples, borders, squares, long)
-        wanted = facts.wanted(settings.asked)
+        possible = Possible(
+            canvas,
+            side,
+            strip=settings.strip or min(side, max(1, canvas.width // 5)),
+            num_samples=len(next(iter(folders.values())).files),
+            borders=borders_of(settings, canvas),
+            squares=None if reference is None else squares_of(reference, side),
+            long=long,
+        )
+        wanted = possible.wanted(settings.asked)
         processes = launched(resolve_device(settings.device), devices=1, num_nodes=1, arguments=[])
         features = features_for(wanted, settings, side, processes.device)
-        ruler = Ruler(
-            features,
-            reference=None,
-            canvas=canvas,
-            num_samples=num_samples,
-            strip=strip,
-            seed=settings.seed,
-            long_crops=None,
-            why_no_long_crops=None,
-            side=None if side == largest else side,
-            only=wanted,
-        )
-        ruler.metrics(borders, starts_at=settings.start)  # refuses what does not fit
-        squares = squares if wanted & OF_SQUARES else None
+        ruler = possible.ruler(features, wanted, settings.seed)
+        ruler.metrics(possible.borders, starts_at=settings.start)  # refuses what does not fit
+        squares = possible.squares if wanted & OF_SQUARES else None
         results = Results(
             name=name_of(settings, folders),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -161,17 +149,27 @@ class Prepared:
             denoiser={},
             data={} if squares is None else squares.description,
             features=features.description,
-            num_samples=num_samples,
+            num_samples=ruler.num_samples,
             num_reference=0 if squares is None else len(squares.turns),
             canvas=(canvas.height, canvas.width),
-            drift_distance=drift_distance(canvas.width, strip),
+            drift_distance=drift_distance(canvas.width, ruler.strip),
         )
-        return cls(settings, folders, borders, squares, long, processes, ruler, results)
+        return cls(settings, folders, possible.borders, squares, long, processes, ruler, results)
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
-    """What decides which figures there can be."""
+class Possible:
+    """What decides which figures there can be.
+
+    Args:
+        canvas: The size of the images, and which edges are to meet.
+        side: Of the squares that are compared, in pixels.
+        strip: Of the strips whose colours are compared, in pixels.
+        num_samples: How many images there are in a row.
+        borders: Where seams may be.
+        squares: What squares are compared with; None without a reference.
+        long: Real images that may be cut to the size of those to measure; None without any.
+    """
 
     canvas: Canvas
     side: int
@@ -191,7 +189,26 @@ class Facts:
         for name in asked:
             if name in why:
                 raise ValueError(f"metrics: {name} {why[name]}.")
-        return frozenset(METRICS[name] for name in asked or METRICS if name not in why)
+        wanted = {METRICS[name] for name in asked or METRICS if name not in why}
+        # Also without real images to lay beside it there is a curve.
+        alike = set() if asked or self.canvas.width <= self.strip else {"correlation"}
+        return frozenset(wanted | alike)
+
+    def ruler(self, features: FeatureNetwork, only: frozenset[str], seed: int) -> Ruler:
+        """Returns the ruler, but for what it knows of real images."""
+        return Ruler(
+            features,
+            reference=None,
+            canvas=self.canvas,
+            num_samples=self.num_samples,
+            strip=self.strip,
+            seed=seed,
+            long_crops=None,
+            why_no_long_crops=None,
+            # As in a comparison, whose squares are as large as fits.
+            side=None if self.side == min(self.canvas.height, self.canvas.width) else self.side,
+            only=only,
+        )
 
     def _missing(self) -> dict[str, str]:
         """Returns why figures cannot be had, by their names."""
@@ -239,9 +256,9 @@ def image_folders(settings: EvaluationSettings) -> dict[str, ImageFolder]:
     for name, folder in folders.items():
         if folder.size != folders[first].size:
             raise ValueError(
-                "images of one table must have one size, but those of "
-                f"{first} have {folders[first].size} and those of {name} {folder.size} (height, "
-                "width): measure them apart."
+                f"images of one table must have one size, but those of {first} have "
+                f"{spelt(folders[first].size)} and those of {name} {spelt(folder.size)}: measure "
+                "them apart."
             )
         if settings.num_samples is not None and len(folder.files) < settings.num_samples:
             raise ValueError(
@@ -290,6 +307,21 @@ def name_of(settings: EvaluationSettings, folders: dict[str, ImageFolder]) -> st
     """Returns what the evaluation is called."""
     made = re.sub(r"[^\w.]+", "-", "-".join(folders)).strip("-")
     return settings.name or f"evaluation-{made[:60]}"
+
+
+def side_of(settings: EvaluationSettings, canvas: Canvas) -> int:
+    """Returns the side of the squares that are compared.
+
+    Raises:
+        ValueError: If they do not fit.
+    """
+    largest = min(canvas.height, canvas.width)
+    if settings.side is not None and settings.side > largest:
+        raise ValueError(
+            f"side must be at most the shorter side of the images, {largest} px, got "
+            f"{settings.side}."
+        )
+    return settings.side or largest
 
 
 def canvas_of(folders: dict[str, ImageFolder], settings: EvaluationSettings) -> Canvas:

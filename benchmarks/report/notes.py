@@ -27,7 +27,8 @@ def notes(results: Results) -> list[str]:
     network = results.features["name"]
     found = [
         f"N = {results.num_samples:,} {_measured(results)}; {_reference(results)}; "
-        f"device: {results.environment.get('device', 'not recorded')}.",
+        + (f"{_steps(results)}; " if results.made_here else "")
+        + f"device: {results.environment.get('device', 'not recorded')}.",
         *_brackets(results),
     ]
     if results.patches is not None:
@@ -100,12 +101,13 @@ def _measured(results: Results) -> str:
     height, width = results.canvas
     if not results.made_here:
         return f"images of {height} x {width} px in each row"
-    return f"{shape_name(results)} of {height} x {width} px for each strategy; {_steps(results)}"
+    return f"{shape_name(results)} of {height} x {width} px for each strategy"
 
 
 def _reference(results: Results) -> str:
     if not results.num_reference:
-        return "no real images to compare with"
+        beside = any(row.real for row in results.rows)
+        return "real images of the same size" if beside else "no real images to compare with"
     return f"{results.num_reference:,} reference crops; {figure_name(results)}"
 
 
