@@ -37,19 +37,25 @@ class Listing:
         return {reason: count for reason, count in self.unused.items() if reason in NOT_READ}
 
 
-def list_images(root: Path) -> Listing:
+def list_images(root: Path, name: str = "root") -> Listing:
     """Lists a folder with its subfolders; links are followed, each folder is entered once.
 
     Hidden files and folders are left out, and counted.
+
+    Args:
+        root: The folder.
+        name: What it is called in errors.
 
     Raises:
         FileNotFoundError: If `root` is missing or holds no image.
         ValueError: If `root` is a file.
     """
     if not root.exists():
-        raise FileNotFoundError(f"root must be a folder of images, but {root} does not exist.")
+        raise FileNotFoundError(f"{name} must be a folder of images, but {root} does not exist.")
     if not root.is_dir():
-        raise ValueError(f"root must be a folder of images, but {root} is a file; name its folder.")
+        raise ValueError(
+            f"{name} must be a folder of images, but {root} is a file; name its folder."
+        )
     images, unused = [], Counter[str]()
     for path in _files(root):
         reason = _unused(root, path)
@@ -59,7 +65,7 @@ def list_images(root: Path) -> Listing:
             images.append(path.as_posix())
     if not images:
         raise FileNotFoundError(
-            f"root must hold images, but none of the {unused.total()} files below {root} is one "
+            f"{name} must hold images, but none of the {unused.total()} files below {root} is one "
             f"that is used{_listed(unused)}; name another folder or convert them to one of "
             f"{' '.join(sorted(EXTENSIONS))}."
         )

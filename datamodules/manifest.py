@@ -25,6 +25,7 @@ __all__ = [
     "content_hash",
     "refuse_empty_splits",
     "scan",
+    "scan_unsplit",
 ]
 
 SHOWN = 3  # files that are named where many are skipped
@@ -146,21 +147,81 @@ def scan(
         FileNotFoundError: If `root` is missing or holds no image.
         ValueError: If `root` is a file, or a split would have no image.
     """
-    listing = list_images(root)
+    manifest = _looked_at(
+        root,
+        resize=resize,
+        smallest=smallest,
+        seed=seed,
+        max_megapixels=max_megapixels,
+        named_by=named_by,
+        split=lambda contents: split_by_content(
+            contents, holdout=holdout, val_share=val_share, seed=seed
+        ),
+    )
+    refuse_empty_splits(manifest)
+    return manifest
+
+
+def scan_unsplit(
+    root: Path,
+    *,
+    resize: Resize,
+    smallest: int,
+    seed: int,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    name: str = "root",
+) -> Manifest:
+    """Looks at every image below `root` as `scan` does; all that can be used are `test`.
+
+    Args:
+        root: The folder.
+        resize: What size the images are brought to.
+        smallest: Least side of an image that can be used then, in pixels.
+        seed: Is recorded.
+        max_megapixels: Larger images are skipped.
+        name: What the folder is called in errors.
+
+    Raises:
+        FileNotFoundError: If `root` is missing or holds no image.
+        ValueError: If `root` is a file.
+    """
+    return _looked_at(
+        root,
+        resize=resize,
+        smallest=smallest,
+        seed=seed,
+        max_megapixels=max_megapixels,
+        named_by=by_pixels,
+        split=lambda contents: dict.fromkeys(contents, "test"),
+        name=name,
+    )
+
+
+def _looked_at(
+    root: Path,
+    *,
+    resize: Resize,
+    smallest: int,
+    seed: int,
+    max_megapixels: float,
+    named_by: Callable[[Facts], str],
+    split: Callable[[list[str]], dict[str, Split]],
+    name: str = "root",
+) -> Manifest:
+    listing = list_images(root, name)
     found = facts_of(root, listing.images, max_megapixels)
     files = dict(zip(listing.images, found, strict=True))
     skipped = tuple(_skipped(files, resize, smallest))
     _say_what_is_skipped(root, listing, skipped, files.values())
     readable = {path: facts for path, facts in files.items() if not facts.problem}
-    contents = (named_by(facts) for facts in readable.values())
-    splits = split_by_content(contents, holdout=holdout, val_share=val_share, seed=seed)
+    splits = split([named_by(facts) for facts in readable.values()])
     sizes = {path: resize.size(facts.height, facts.width) for path, facts in readable.items()}
     photos = tuple(
         Photo(path, *sizes[path], splits[named_by(facts)], facts.sha256, named_by(facts))
         for path, facts in readable.items()
         if min(sizes[path]) >= smallest
     )
-    manifest = Manifest(
+    return Manifest(
         root=root.resolve().name,
         resize=resize,
         seed=seed,
@@ -169,8 +230,6 @@ def scan(
         skipped=skipped,
         unused=listing.unused,
     )
-    refuse_empty_splits(manifest)
-    return manifest
 
 
 def content_hash(files: Iterable[tuple[str, str]]) -> str:

@@ -19,7 +19,10 @@ COMMANDS = {
         "make an endless strip, written to disk as it grows",
     ),
     "again": ("patchcanvas.again.command", "make a picture again from what it says of itself"),
-    "evaluate": ("benchmarks.evaluation.command", "measure a folder of images made by any program"),
+    "evaluate": (
+        "benchmarks.evaluation.command",
+        "measure folders of images beside real ones",
+    ),
 }
 
 

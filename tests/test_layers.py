@@ -54,7 +54,7 @@ EXCEPTIONS = {
 }
 
 # Commands that measure: none imports another.
-PROGRAMS = ("comparison", "inpainting", "latency", "oracle")
+PROGRAMS = ("comparison", "evaluation", "inpainting", "latency", "oracle")
 # What the pages of a comparison may read.
 REPORTED = {
     "benchmarks.comparison.fingerprint",

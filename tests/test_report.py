@@ -150,7 +150,7 @@ def test_report_escapes_markup(results, folder):
 
 def test_report_of_nothing_but_failures(tmp_path):
     empty = results_of(
-        [], real=None, patches=None, drift_distance=None, environment={}, denoiser={}
+        [], real=None, patches=None, drift_distance=None, environment={}, denoiser={"name": "?"}
     )
     page = write_report(empty, tmp_path).read_text()
     assert "No strategy has finished." in page

@@ -28,6 +28,7 @@ MUST_AGREE = (
 OF_SINGLE_FIGURES = {
     "colour_drift": ("strip",),
     "correlation_gap": ("strip",),
+    "repetition": ("crop_side",),
     "consistency": ("clip_sha256",),
     "palette_distance": ("seeds_sha256",),
     "layout_correlation": ("seeds_sha256",),

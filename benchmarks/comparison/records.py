@@ -74,7 +74,7 @@ class Results(Record):
     """A whole run.
 
     Args:
-        denoiser: Weights file, hash, size, provenance.
+        denoiser: Weights file, hash, size, provenance; empty where canvases were not made here.
         data: The data's own description.
         features: Name, fingerprint, dimensions, resizer and dtype of the feature network.
         num_samples: Canvases of each strategy.
@@ -111,3 +111,8 @@ class Results(Record):
     rows: list[Row] = dataclasses.field(default_factory=list)
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def made_here(self) -> bool:
+        """Whether the run made its canvases; an evaluation measures those of others."""
+        return bool(self.denoiser)

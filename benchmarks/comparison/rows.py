@@ -376,23 +376,10 @@ class Comparison:
         self, ruler: Ruler, strategy: Strategy | None, telling: Telling | None
     ) -> dict[str, Any]:
         """Returns all that figures rest on."""
-        settings, features = self.run.plan.settings, self.run.features.description
-        canvas, environment = self.run.canvas, self.run.results.environment
+        settings, environment = self.run.plan.settings, self.run.results.environment
         seeds = self.run.telling.seeds
-        return {
-            "features": features["name"],
-            "features_sha256": features["fingerprint"],
-            "features_dtype": features["dtype"],
-            "resizer": features["resizer"],
-            "clip": None if self.run.clip is None else self.run.clip.settings,
-            "clip_sha256": None if self.run.clip is None else self.run.clip.fingerprint,
-            "num_samples": settings.num_samples,
+        return ruler.fingerprint | {
             "num_reference": settings.num_reference,
-            "reference_sha256": None if ruler.reference is None else ruler.reference.sha256,
-            "crop_seed": settings.seed,
-            "strip": ruler.strip,
-            "canvas": f"{canvas.height} x {canvas.width} px",
-            "wraps": f"height: {canvas.wrap_height}, width: {canvas.wrap_width}",
             "denoiser_sha256": self.run.results.denoiser["weights_sha256"],
             "precision": settings.runtime.precision,
             "compile": settings.runtime.compile,

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float64, UInt8
@@ -26,7 +27,7 @@ from benchmarks.metrics.seams import SeamRatio, WrapError
 from datamodules.patches import PatchData
 from strategies.canvas import Borders, Canvas
 
-__all__ = ["Figures", "Ruler", "drift_distance", "read_off"]
+__all__ = ["LONG_CROPS", "Figures", "Ruler", "drift_distance", "inside", "read_off"]
 
 Canvases = UInt8[Tensor, "samples 3 height width"]
 SeedImages = UInt8[Tensor, "seeds 3 seed_height seed_width"]
@@ -61,6 +62,8 @@ class Ruler:
         clip: Embeds squares, for their consistency; None leaves it out.
         seeds: The images that samples were conditioned on, of any size, image k for sample k; None
             leaves out what compares canvases with them.
+        side: Of the squares that are compared, in pixels; None for the largest that fit.
+        only: Which metrics are wanted, by their keys in `metrics`; None for all that can be had.
 
     Raises:
         ValueError: If there is not one seed image a sample.
@@ -76,6 +79,8 @@ class Ruler:
     why_no_long_crops: str | None
     clip: ClipImages | None = None
     seeds: SeedImages | None = None
+    side: int | None = None
+    only: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.seeds is not None and len(self.seeds) != self.num_samples:
@@ -110,6 +115,25 @@ class Ruler:
             features, reference, canvas, num_samples, strip, seed, long_crops, why, clip, seeds
         )
 
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What figures rest on, whoever made the canvases."""
+        features, canvas = self.features.description, self.canvas
+        return {
+            "features": features["name"],
+            "features_sha256": features["fingerprint"],
+            "features_dtype": features["dtype"],
+            "resizer": features["resizer"],
+            "clip": None if self.clip is None else self.clip.settings,
+            "clip_sha256": None if self.clip is None else self.clip.fingerprint,
+            "num_samples": self.num_samples,
+            "reference_sha256": None if self.reference is None else self.reference.sha256,
+            "crop_seed": self.seed,
+            "strip": self.strip,
+            "canvas": f"{canvas.height} x {canvas.width} px",
+            "wraps": f"height: {canvas.wrap_height}, width: {canvas.wrap_width}",
+        } | ({} if self.side is None else {"crop_side": self.side})
+
     def crop_metrics(self) -> MetricCollection:
         """Returns the figures of one square a canvas, which share its features."""
         return MetricCollection(self._of_crops(), compute_groups=[list(self._of_crops())])
@@ -142,7 +166,11 @@ class Ruler:
     def _of_crops(self) -> dict[str, Metric]:
         if self.reference is None:
             return {}
-        of_reference = {"reference": self.reference.features, "seed": self.seed}
+        of_reference = {
+            "reference": self.reference.features,
+            "side": self.side,
+            "seed": self.seed,
+        }
         metrics: dict[str, Metric] = {
             "frechet": FrechetDistance(self.features, **of_reference),
             "kernel": KernelDistance(self.features, **of_reference),
@@ -150,7 +178,7 @@ class Ruler:
         # Also without one canvas, which the interval leaves out, there must be enough neighbours.
         if min(self.num_samples - 1, len(self.reference.features)) > NEIGHBOURS:
             metrics["manifold"] = PrecisionRecall(self.features, **of_reference)
-        return metrics
+        return self._wanted(metrics)
 
     def _of_canvases(self, borders: Borders, starts_at: int) -> dict[str, Metric]:
         """Returns the figures that need no reference, those that the canvas has room for."""
@@ -179,14 +207,20 @@ class Ruler:
             metrics["correlation"] = Autocorrelation(
                 **size, longest=width - self.strip, real=self._real_autocorrelation, seed=seed
             )
-        if max(height, width) >= 2 * min(height, width):
-            side = min(height, width)
+        side = self.side or min(height, width)
+        if (height // side) * (width // side) >= 2:
             metrics["repetition"] = Repetition(self.features, **size, side=side, seed=seed)
             if self.clip is not None:
                 metrics["consistency"] = Consistency(self.clip, side=side, seed=seed)
         if self.seeds is not None:
             metrics["sky"] = SkyAtTop(seed=seed)
-        return metrics
+        return self._wanted(metrics)
+
+    def _wanted(self, metrics: dict[str, Metric]) -> dict[str, Metric]:
+        return {name: metric for name, metric in metrics.items() if self._wants(name)}
+
+    def _wants(self, name: str) -> bool:
+        return self.only is None or name in self.only
 
     def _beside_seeds(self) -> dict[str, Metric]:
         """Returns the figures that compare sample k with seed image k; none without such images."""
@@ -209,7 +243,7 @@ class Ruler:
     def _real_autocorrelation(self) -> Curve | None:
         """Of the real long crops, on every process alike."""
         width = self.canvas.width
-        if self.long_crops is None or width <= self.strip:
+        if self.long_crops is None or width <= self.strip or not self._wants("correlation"):
             return None
         metric = Autocorrelation(
             height=self.canvas.height, width=width, longest=width - self.strip, seed=self.seed

@@ -193,6 +193,7 @@ class CropMetric(CanvasMetric):
     Args:
         features: Makes them.
         reference: Features of real crops, of the same network.
+        side: Of the squares, in pixels; None for the largest that fit.
         seed: Seeds the places of the crops and the resampling.
 
     Raises:
@@ -206,6 +207,7 @@ class CropMetric(CanvasMetric):
         features: FeatureNetwork,
         *,
         reference: Float[Tensor, "reference_samples dimensions"],
+        side: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(columns=features.dimensions, seed=seed)
@@ -221,12 +223,13 @@ class CropMetric(CanvasMetric):
             )
         self.features = features
         self.reference = reference
+        self.side = side
 
     @override
     def statistics(
         self, canvases: Canvases, indices: Int64[Tensor, " n"]
     ) -> Float[Tensor, "n columns"]:
-        return self.features(square_crops(canvases, indices, seed=self.seed))
+        return self.features(square_crops(canvases, indices, seed=self.seed, side=self.side))
 
 
 class _Sealed:

@@ -29,6 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.markdown or chosen.latex:
             table = markdown(results) if chosen.markdown else latex(results)
             _put(table, chosen.output)
+        elif not results.made_here:
+            raise ValueError(
+                f"{chosen.folder} is an evaluation of images made elsewhere, which has a table and "
+                "no page: say --markdown or --latex."
+            )
         else:
             path = write_report(results, folder, latency=chosen.latency, output=chosen.output)
             console.print(f"report: {path}", markup=False)

@@ -28,6 +28,7 @@ __all__ = [
     "lines",
     "rounded",
     "row_title",
+    "stands_beside_real",
     "with_interval",
 ]
 
@@ -72,10 +73,18 @@ def columns(results: Results) -> list[Shown]:
     body = lines(results)
     rows = [line.row for line in body if line.row]
     figures = {name: item for name, item in FIGURES.items() if any(name in r.figures for r in rows)}
-    return [
-        Shown("Strategy", [_name(line) for line in body], "strategy", is_text=True),
-        Shown("Parallel?", [_parallel(line) for line in body], "parallel", is_text=True),
+    head = "Strategy" if results.made_here else "Images"
+    found = [
+        Shown(head, [_name(line) for line in body], "strategy", is_text=True),
         *(_figure_column(name, figure, results) for name, figure in figures.items()),
+    ]
+    if not results.made_here:
+        return found
+    parallel = Shown("Parallel?", [_parallel(line) for line in body], "parallel", is_text=True)
+    return [
+        found[0],
+        parallel,
+        *found[1:],
         *(
             Shown(head, [_of_cost(line, render) for line in body], name)
             for name, (head, render) in COSTS.items()
@@ -103,6 +112,13 @@ def comparable(results: Results) -> list[Row]:
     first = results.rows[0].fingerprint if results.rows else {}
     fair = [row for row in results.rows if not differences(first, row.fingerprint)]
     return [*baselines(results), *fair]
+
+
+def stands_beside_real(results: Results, name: str) -> bool:
+    """Whether a figure is printed with that of real images, where there are any."""
+    real = any(name in row.real for row in results.rows)
+    expected = results.made_here and results.num_reference > 0
+    return FIGURES[name].better == "real" and (real or expected)
 
 
 def figure_name(results: Results, name: str = "fid_plus") -> str:
@@ -136,8 +152,7 @@ def with_interval(value: float, low: float, high: float, *, most: int = 4) -> st
 
 def _figure_column(name: str, figure: Figure, results: Results) -> Shown:
     inside = [results.features["name"]] if figure.by_features else []
-    # Without real images there is nothing to stand beside a figure.
-    beside = figure.better == "real" and results.num_reference > 0
+    beside = stands_beside_real(results, name)
     inside += ["real"] if beside else []
     body = lines(results)
     finest = _finest([line.row.figures[name] for line in body if line.row and _has(line, name)])
@@ -146,7 +161,7 @@ def _figure_column(name: str, figure: Figure, results: Results) -> Shown:
         [_figure(line, name, beside=beside, finest=finest) for line in body],
         name,
         better=figure.better,
-        is_main=name in MAIN,
+        is_main=name in MAIN or not results.made_here,
     )
     return _with_best(column, body)
 

@@ -6,7 +6,14 @@ from typing import Any
 from benchmarks.comparison.fingerprint import differences
 from benchmarks.comparison.records import Results
 from benchmarks.metrics.catalogue import FIGURES
-from benchmarks.report.columns import PATCHES, TITLES, baselines, figure_name, row_title
+from benchmarks.report.columns import (
+    PATCHES,
+    TITLES,
+    baselines,
+    figure_name,
+    row_title,
+    stands_beside_real,
+)
 from benchmarks.tables.columns import DAGGER, failed
 
 __all__ = ["flattened", "listed", "notes", "shape_name"]
@@ -16,13 +23,12 @@ SMALL = 500  # canvases; below it, intervals are wide and the bias of the Freche
 
 def notes(results: Results) -> list[str]:
     """Returns what must be read with the figures, a sentence or two each."""
-    height, width = results.canvas
     network = results.features["name"]
     found = [
-        f"N = {results.num_samples:,} {shape_name(results)} of {height} x {width} px for each "
-        f"strategy; {_reference(results)}; {_steps(results)}; "
-        f"device: {results.environment.get('device', 'not recorded')}.",
-        _brackets(results),
+        f"N = {results.num_samples:,} {_measured(results)}; {_reference(results)}; "
+        + (f"{_steps(results)}; " if results.made_here else "")
+        + f"device: {results.environment.get('device', 'not recorded')}.",
+        *_brackets(results),
     ]
     if results.patches is not None:
         found.append(
@@ -41,7 +47,7 @@ def notes(results: Results) -> list[str]:
     if results.num_samples < SMALL:
         found.append(
             f"N = {results.num_samples:,} is small (below {SMALL}): intervals are wide, and "
-            "strategies whose intervals overlap are not told apart."
+            "rows whose intervals overlap are not told apart."
         )
     if network != "inception" and results.num_reference:
         found.append(
@@ -89,9 +95,17 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def _measured(results: Results) -> str:
+    height, width = results.canvas
+    if not results.made_here:
+        return f"images of {height} x {width} px in each row"
+    return f"{shape_name(results)} of {height} x {width} px for each strategy"
+
+
 def _reference(results: Results) -> str:
     if not results.num_reference:
-        return "no real images to compare with (data=none)"
+        beside = any(row.real for row in results.rows)
+        return "real images of the same size" if beside else "no real images to compare with"
     return f"{results.num_reference:,} reference crops; {figure_name(results)}"
 
 
@@ -99,15 +113,18 @@ def _has(results: Results, name: str) -> bool:
     return any(name in row.figures for row in [*baselines(results), *results.rows])
 
 
-def _brackets(results: Results) -> str:
+def _brackets(results: Results) -> list[str]:
     beside = [
         figure.title.lower() if name != "consistency" else figure.title
         for name, figure in FIGURES.items()
-        if results.num_reference and figure.better == "real" and _has(results, name)
+        if stands_beside_real(results, name) and _has(results, name)
     ]
-    real = f"for {listed(beside)} the figure of real crops; " if beside else ""
-    interval = "the 95 % interval of FID+; " if _has(results, "fid_plus") else ""
-    return f"In brackets: {interval}{real}the quartiles of the seconds for one canvas alone."
+    found = [
+        *(["the 95 % interval of FID+"] if _has(results, "fid_plus") else []),
+        *([f"for {listed(beside)} the figure of real crops"] if beside else []),
+        *(["the quartiles of the seconds for one canvas alone"] if results.made_here else []),
+    ]
+    return [f"In brackets: {'; '.join(found)}."] if found else []
 
 
 def _unfair(results: Results) -> list[str]:
