@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.comparison.fingerprint import MUST_AGREE, other_definition
-from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.catalogue import FIGURES
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.fingerprint import MUST_AGREE, other_definition
+from benchmarks.results.records import Results, Row
 from patchcanvas.records import changes, read_record
 
 __all__ = ["main", "told_apart"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.estimates import Curve, Estimate, Spread
+from benchmarks.results.records import Cost, Results, Row
 
 HEIGHT, WIDTH = 32, 96
 FAILURE = "ValueError: overlap must be a multiple of 8, got 20."

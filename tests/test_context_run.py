@@ -11,7 +11,7 @@ from PIL import Image as Picture
 from backbones.downsampled import Downsampled
 from benchmarks.comparison.plan import parse
 from benchmarks.comparison.preparation import prepared
-from benchmarks.comparison.records import Results
+from benchmarks.results.records import Results
 from benchmarks.run import main
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser

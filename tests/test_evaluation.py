@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from benchmarks.compare import main as compare
-from benchmarks.comparison.records import Results
 from benchmarks.evaluation import evaluate, fid_plus
 from benchmarks.evaluation.command import main
 from benchmarks.evaluation.images import ImageFolder
@@ -18,6 +17,7 @@ from benchmarks.evaluation.measure import command_of
 from benchmarks.evaluation.settings import METRICS, read_command
 from benchmarks.metrics.features import RandomConv
 from benchmarks.report.__main__ import main as report
+from benchmarks.results.records import Results
 from benchmarks.run import main as run
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser

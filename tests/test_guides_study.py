@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmarks.comparison.plan import parse
-from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.records import Results, Row
 from benchmarks.tables.columns import ABSENT
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import write_picture

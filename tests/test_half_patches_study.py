@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks.comparison.plan import parse
-from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.records import Results, Row
 from benchmarks.tables.columns import ABSENT
 from denoisers.full_size import FullSize
 from denoisers.gaussian import GaussianDenoiser

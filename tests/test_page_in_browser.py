@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.comparison.records import Results
 from benchmarks.report.page import write_report
+from benchmarks.results.records import Results
 from tests.example_results import WIDTH, cost, figures, row, usual, with_canvases
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

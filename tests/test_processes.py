@@ -15,8 +15,8 @@ import psutil
 import pytest
 import torch
 
-from benchmarks.comparison.records import Results
 from benchmarks.experiment.processes import launched
+from benchmarks.results.records import Results
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet

@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.comparison.records import Results
 from benchmarks.latency.records import Batch, Floor, LatencyResults, Point
 from benchmarks.metrics.estimates import Curve, Estimate
 from benchmarks.report.__main__ import main
@@ -23,8 +22,9 @@ from benchmarks.report.plots import (
     pareto_front,
     quality_against_cost,
 )
-from benchmarks.report.table import markdown
 from benchmarks.report.words import paragraphs
+from benchmarks.results.records import Results
+from benchmarks.results.table import markdown
 from patchcanvas.plotting import look
 from patchcanvas.records import write_record
 from tests.example_results import (

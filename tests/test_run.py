@@ -10,7 +10,7 @@ from PIL import Image as Picture
 from safetensors.torch import load_file
 
 from benchmarks.comparison.plan import parse
-from benchmarks.comparison.records import Results
+from benchmarks.results.records import Results
 from benchmarks.run import main
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond

@@ -2,8 +2,8 @@
 
 import torch
 
-from benchmarks.comparison.records import Cost
 from benchmarks.metrics.estimates import Spread
+from benchmarks.results.records import Cost
 from patchcanvas.accounting import Metered
 from patchcanvas.context.conditioner import UNTOLD, Telling
 from patchcanvas.timing import Bench

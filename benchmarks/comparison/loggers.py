@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.comparison.records import Row
+from benchmarks.results.records import Row
 from datamodules.image_file import opened
 
 __all__ = ["LoggerName", "Loggers", "build_loggers", "refuse_missing"]

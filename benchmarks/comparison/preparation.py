@@ -9,7 +9,6 @@ from rich.console import Console
 
 from benchmarks.comparison.loggers import Loggers, build_loggers, refuse_missing
 from benchmarks.comparison.plan import Plan
-from benchmarks.comparison.records import Results
 from benchmarks.comparison.settings import Settings
 from benchmarks.experiment.folder import Experiment
 from benchmarks.experiment.held_out import hold_out
@@ -17,6 +16,7 @@ from benchmarks.experiment.processes import Processes, launched
 from benchmarks.metrics.clip import ClipImages
 from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.ruler import drift_distance
+from benchmarks.results.records import Results
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import Metered
 from patchcanvas.budget import steps_within

@@ -13,14 +13,14 @@ from torchmetrics import MetricCollection
 
 from benchmarks.comparison.batches import Pictures, canvas_batches
 from benchmarks.comparison.cost import measured_cost
-from benchmarks.comparison.lines import line_of
 from benchmarks.comparison.preparation import PATCHES, Prepared, squares
-from benchmarks.comparison.records import Cost, Row
 from benchmarks.comparison.samples import SampleFiles
 from benchmarks.experiment.pictures import picture_files, write_pictures
 from benchmarks.experiment.processes import LostProcessError, SharedError, is_fatal, runs_of
 from benchmarks.metrics.reference import reference_of
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
+from benchmarks.results.lines import line_of
+from benchmarks.results.records import Cost, Row
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import Telling
 from patchcanvas.making import Maker

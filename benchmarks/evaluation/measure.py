@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from benchmarks.comparison.lines import line_of
-from benchmarks.comparison.records import Row
 from benchmarks.evaluation.evaluation import Evaluation
 from benchmarks.evaluation.images import ImageFolder
 from benchmarks.evaluation.preparation import Prepared, most_in_memory
@@ -23,6 +21,8 @@ from benchmarks.experiment.processes import runs_of
 from benchmarks.metrics.estimates import Estimate
 from benchmarks.metrics.reference import Reference, reference_of
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
+from benchmarks.results.lines import line_of
+from benchmarks.results.records import Row
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.records import plain
 from strategies.canvas import Borders

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.comparison.records import Results
 from benchmarks.evaluation.images import ImageFolder, ReferenceCrops, room, shared, spelt
 from benchmarks.evaluation.settings import METRICS, EvaluationSettings
 from benchmarks.experiment.processes import Processes, launched
 from benchmarks.metrics.features import FeatureNetwork, RandomConv, build_features
 from benchmarks.metrics.manifold import NEIGHBOURS
 from benchmarks.metrics.ruler import LONG_CROPS, Ruler, drift_distance, inside
+from benchmarks.results.records import Results
 from datamodules.manifest import Manifest, scan_unsplit
 from datamodules.resize import ByFactor, ToShorterSide
 from patchcanvas.environment import describe_environment, resolve_device

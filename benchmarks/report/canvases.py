@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from benchmarks.comparison.records import Results, Row
-from benchmarks.report.columns import PATCHES, row_title
+from benchmarks.results.columns import PATCHES, row_title
+from benchmarks.results.records import Results, Row
 from datamodules.image_file import opened
 
 __all__ = ["LARGEST", "Gallery", "Group", "Strip", "gallery"]

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.report.columns import REAL
+from benchmarks.results.columns import REAL
 from patchcanvas.plotting import FAINT, INK
 
 __all__ = ["Layout", "Strip", "contact_sheet", "draw_sheet", "layout"]

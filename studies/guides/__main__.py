@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from jsonargparse import auto_cli
 
-from benchmarks.comparison.lines import line_of
 from benchmarks.report.contact_sheet import contact_sheet
+from benchmarks.results.lines import line_of
 from benchmarks.tables.columns import ABSENT, by_rows, markdown
 from patchcanvas.files import whole
 from strategies.catalogue import strategy_class

@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from benchmarks.comparison.fingerprint import differences
-from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.catalogue import FIGURES, Figure
 from benchmarks.metrics.estimates import Estimate, Spread
+from benchmarks.results.fingerprint import differences
+from benchmarks.results.records import Cost, Results, Row
 from benchmarks.tables.columns import ABSENT, DAGGER, DOWN, UP, Cell, Column
 
 __all__ = [

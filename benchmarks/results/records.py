@@ -44,7 +44,7 @@ class Row:
         parallel: Whether all windows are denoised at once; None for real images and patches.
         border_columns: Columns before which its windows begin or end, in pixels.
         settings: Every setting of the strategy, its solver's included.
-        fingerprint: What the figures rest on, by name; `benchmarks.comparison.fingerprint` says
+        fingerprint: What the figures rest on, by name; `benchmarks.results.fingerprint` says
             which of it must be equal for two rows to be compared.
         figures: By their names in `benchmarks.metrics.catalogue`.
         real: The same figures of real long crops, measured at the same places.
