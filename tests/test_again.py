@@ -14,13 +14,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.run import main as run
 from denoisers.checkpoint import save_denoiser
-from denoisers.precond import EDMPrecond
-from denoisers.unet import UNet
 from patchcanvas.again.command import main
 from patchcanvas.again.settings import read_settings
 from patchcanvas.outpainting.command import main as outpaint
 from patchcanvas.pictures import read_picture, write_picture
 from patchcanvas.provenance import CHUNK, Origin
+from tests.doubles import save_tiny
 from tests.test_context_run import denoiser as told_denoiser
 
 SIDE = 16
@@ -40,27 +39,17 @@ ORIGIN = Origin(
 )
 
 
-def saved_network(path: Path, seed: int) -> Path:
-    torch.manual_seed(seed)
-    network = UNet(channels=(32,), blocks=(1,), attention_levels=0)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape))
-    save_denoiser(EDMPrecond(network, SIDE), path, provenance={"command": "none: untrained"})
-    return path
-
-
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    return saved_network(tmp_path_factory.mktemp("weights") / "tiny.safetensors", seed=0)
-
-
-@pytest.fixture(scope="module")
-def folder(weights, tmp_path_factory) -> Path:
+def folder(tiny_checkpoint, tmp_path_factory) -> Path:
     """Canvases of a comparison: five samples, made three and two at a time."""
     root = tmp_path_factory.mktemp("run")
     words = ["strategy=multidiffusion,async_patch", "num_samples=5", "batch_size=3", "pictures=5"]
-    words += [f"denoiser={weights}", f"results={root}", "canvas.width=40", "solver.num_steps=2"]
+    words += [
+        f"denoiser={tiny_checkpoint}",
+        f"results={root}",
+        "canvas.width=40",
+        "solver.num_steps=2",
+    ]
     words += ["num_reference=8", "latency_repeats=1", "loggers=[]", "device=cpu", "seed=2"]
     assert run([*words, "async_patch.overlap=4", "solver=euler"]) == 0
     (results,) = root.glob("*/results.json")
@@ -76,14 +65,14 @@ def image(tmp_path) -> Path:
 
 
 @pytest.fixture
-def painted(image, weights, tmp_path) -> Path:
+def painted(image, tiny_checkpoint, tmp_path) -> Path:
     """The second of two pictures that continue an image of which a part is masked."""
     grey = np.zeros((18, 22), dtype=np.uint8)
     grey[4:9, 4:9] = 255
     mask = tmp_path / "mask.png"
     Picture.fromarray(grey).save(mask)
     words = [str(image), "--to", "40x32", "at=0,0", f"mask={mask}", "--seed", "4", "device=cpu"]
-    words += [f"denoiser={weights}", "num_samples=2", "solver.num_steps=2", "scale=0.9"]
+    words += [f"denoiser={tiny_checkpoint}", "num_samples=2", "solver.num_steps=2", "scale=0.9"]
     words += ["strategy=replacement", "replacement.overlap=4"]
     assert outpaint([*words, f"output={tmp_path / 'out.png'}"]) == 0
     return tmp_path / "out-001.png"
@@ -172,9 +161,14 @@ def test_canvases_are_made_again_bit_for_bit(name, folder, tmp_path, capsys):
     assert file.read_bytes() == (folder / f"{name}.png").read_bytes()
 
 
-def test_calls_of_one_size_let_a_sample_be_made_alone(weights, tmp_path, capsys):
+def test_calls_of_one_size_let_a_sample_be_made_alone(tiny_checkpoint, tmp_path, capsys):
     words = ["strategy=multidiffusion,naive", "num_samples=3", "pictures=3", "window_batch=4"]
-    words += [f"denoiser={weights}", f"results={tmp_path}", "canvas.width=40", "num_reference=8"]
+    words += [
+        f"denoiser={tiny_checkpoint}",
+        f"results={tmp_path}",
+        "canvas.width=40",
+        "num_reference=8",
+    ]
     words += ["latency_repeats=1", "loggers=[]", "device=cpu", "patches=false", "budgets=[6,10]"]
     assert run(words) == 0
     (picture,) = tmp_path.glob("*/canvases/multidiffusion@10-002.png")
@@ -225,7 +219,7 @@ def test_what_was_told_of_images_is_told_of_them_again(mode, tmp_path, capsys):
 # What has moved, and what is not the same
 
 
-def test_files_that_have_moved_are_named(painted, weights, tmp_path, capsys):
+def test_files_that_have_moved_are_named(painted, tiny_checkpoint, tmp_path, capsys):
     there = tmp_path / "there"
     there.mkdir()
     image = shutil.move(tmp_path / "image.png", there / "photo.png")
@@ -236,7 +230,10 @@ def test_files_that_have_moved_are_named(painted, weights, tmp_path, capsys):
     )
     assert main([str(painted), "denoiser=gone.safetensors", f"image={image}", f"mask={mask}"]) == 2
     assert "no denoiser at gone.safetensors" in capsys.readouterr().err
-    moved = [str(shutil.copy(file, there)) for file in (weights, weights.with_suffix(".json"))]
+    moved = [
+        str(shutil.copy(file, there))
+        for file in (tiny_checkpoint, tiny_checkpoint.with_suffix(".json"))
+    ]
     words = [f"image={image}", f"mask={mask}", f"denoiser={moved[0]}"]
     assert main([str(painted), *words]) == 0
 
@@ -252,7 +249,7 @@ def test_another_image_is_refused(what, painted, tmp_path, capsys):
 
 
 def test_other_weights_are_refused(painted, folder, tmp_path, capsys):
-    other = saved_network(tmp_path / "other.safetensors", seed=1)
+    other = save_tiny(tmp_path / "other.safetensors", seed=1)
     for picture in (painted, folder / "async_patch-000.png"):
         words = [str(picture), f"denoiser={other}", f"output={tmp_path / 'again.png'}"]
         assert main(words) == 2

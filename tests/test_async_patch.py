@@ -23,6 +23,7 @@ from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
 from strategies.direct import Direct
 from strategies.schedules import distances, staggered
+from tests.doubles import Spy
 
 # numpy 2 deprecates how diffusers hands it tensors; what it computes is not affected.
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -42,18 +43,6 @@ every_schedule = pytest.mark.parametrize(
 
 # Dense solves of a dozen pixels, some hundred steps of them, and the noise of 80 they start from.
 ROUNDING = {"atol": 1e-9, "rtol": 1e-9}
-
-
-class Spy(GaussianDenoiser):
-    """The exact denoiser, and a list of what it was given."""
-
-    def __init__(self, field: GaussianField = FIELD) -> None:
-        super().__init__(field, patch_size=8)
-        self.seen: list[tuple[Tensor, Tensor]] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.seen.append((x_t, sigma))
-        return super().__call__(x_t, sigma, context)
 
 
 def normal(*shape: int) -> Tensor:

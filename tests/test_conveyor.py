@@ -20,6 +20,7 @@ from strategies.async_patch import given_clean
 from strategies.canvas import Canvas, Known
 from strategies.conveyor import Belt, Conveyor, State
 from strategies.direct import Direct
+from tests.doubles import Spy
 from tests.test_memory import Watching
 
 FIELD = GaussianField(mean=0.2, variance=0.5)
@@ -49,18 +50,6 @@ class Memorised(GaussianDenoiser):
         centred = x_t - self.field.mean
         x0_hat = self.field.mean + (centred.flatten(1) @ self.gains[key].flatten(1)).view_as(x_t)
         return torch.where(sigma == 0, x_t, x0_hat)
-
-
-class Spy(GaussianDenoiser):
-    """The exact denoiser, and a list of what it was given."""
-
-    def __init__(self, field: GaussianField = FIELD) -> None:
-        super().__init__(field, patch_size=COLUMNS)
-        self.seen: list[tuple[Tensor, Tensor]] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.seen.append((x_t, sigma))
-        return super().__call__(x_t, sigma, context)
 
 
 class Network:

@@ -22,6 +22,7 @@ from strategies.multidiffusion import MultiDiffusion
 from strategies.naive import Naive
 from strategies.parallel import ParallelStrategy
 from strategies.windows import Regions
+from tests.doubles import Blurred
 from tests.test_diffcollage import estimated, level, line, plane, sampled
 
 # A busy machine is no failure.
@@ -47,19 +48,6 @@ every_strategy = pytest.mark.parametrize(
 # Symmetries hold to the last bits: sums of the same numbers in another order. The noise of 80 that
 # a sampler starts from is exact to 2e-14, and what it becomes is of order 1.
 ROUNDING = {"atol": 1e-12, "rtol": 0}
-
-
-class Blurred:
-    """A mean over 3 x 3 pixels, each weighed by its own level; zero beyond what it is given."""
-
-    patch_size, multiple, channels, takes_noise_maps = 8, 2, 3, True
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, ...]] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.calls.append((len(x_t), *x_t.shape[-2:]))
-        return F.avg_pool2d(x_t / (1 + sigma.square()), 3, stride=1, padding=1)
 
 
 def loop(width: int, *, height: int = 8, channels: int = 3) -> Canvas:
@@ -133,7 +121,7 @@ def test_the_network_on_the_whole_canvas_sees_the_wrap(wraps, height, width):
     canvas = Canvas(height=height, width=width, wrap_height=wraps[0], wrap_width=wraps[1])
     x_t = torch.randn(2, 3, height, width, dtype=torch.float64)
     sigma = torch.rand(2, 1, height, width, dtype=torch.float64)
-    padded = x_t / (1 + sigma.square())
+    padded = x_t / (1 + sigma.square()) + 0.1
     for wrapped, pad in zip(wraps, ((0, 0, 1, 1), (1, 1, 0, 0)), strict=True):
         padded = F.pad(padded, pad, mode="circular" if wrapped else "constant")
     # The network sees 1 px far, the margin is 4 px: nothing of it is lost.

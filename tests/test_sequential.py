@@ -25,6 +25,7 @@ from strategies.order import Axis
 from strategies.reconstruction import Reconstruction
 from strategies.replacement import Replacement
 from strategies.sequential import Outpainting, SequentialStrategy, first_window
+from tests.doubles import Blurred
 from tests.test_strategies import rounding, small_unet
 
 # A busy machine is no failure.
@@ -34,23 +35,6 @@ examples = settings(max_examples=10, deadline=None)
 SOLVER = Heun(num_steps=2, sigma_min=0.5)
 FAMILY = [Replacement, Reconstruction, LShapeRepaint, AsyncPatch]
 every_strategy = pytest.mark.parametrize("strategy", FAMILY, ids=lambda s: s.__name__)
-
-
-class Blurred:
-    """A mean over 3 x 3 pixels, each weighed by its level: an image knows nothing of its batch.
-
-    To the last bit, and never exactly 0. It writes down the size of what it is given.
-    """
-
-    patch_size, multiple, channels, takes_noise_maps = 8, 2, 3, True
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.batches.append(len(x_t))
-        blurred = F.avg_pool2d(x_t / (1 + sigma.square()) + 0.1, 3, stride=1, padding=1)
-        return torch.where(sigma == 0, x_t, blurred)
 
 
 def built(strategy: type[Strategy], **options) -> Strategy:
