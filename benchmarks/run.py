@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             lambda run: publish(
                 run.results,
                 run.experiment.path,
-                shown=run.telling.pictured(min(settings.pictures, settings.num_samples)),
+                shown=run.conditioner.pictured(min(settings.pictures, settings.num_samples)),
                 latency=settings.latency,
                 drawn=run.loggers.picture,
             ),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.oracle.probe import outcome
 from denoisers.gaussian import GaussianDenoiser, GaussianField
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from sampling.diffusers_solver import Diffusers
 from sampling.noise import CanvasNoise
 from sampling.solvers import Euler, Heun
@@ -366,7 +366,7 @@ def test_the_window_is_laid_out_as_promised(options, belt):
     ],
 )
 def test_a_block_costs_what_is_promised(solver, options, calls):
-    conveyor, metered = line(solver=solver, **options), Metered(Spy())
+    conveyor, metered = line(solver=solver, **options), NFECounter(Spy())
     state = conveyor.begin(metered, noise())
     for _ in range(12):
         metered.reset()

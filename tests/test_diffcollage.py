@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.comparison.plan import parse
 from denoisers.contract import PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import dry_run, steps_within
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
@@ -339,11 +339,11 @@ def test_a_canvas_is_the_same_in_any_company(way):
 def test_pure_noise_is_refused_before_any_work_where_levels_must_be_one():
     strategy = DiffCollage(variables="pure_noise")
     denoiser, canvas = (
-        Metered(IndependentPixels(channels=1, takes_noise_maps=False)),
+        NFECounter(IndependentPixels(channels=1, takes_noise_maps=False)),
         canvas_of(torch.zeros(1, 1, 8, 20)),
     )
     for work in (
-        lambda: strategy.borders(denoiser, canvas),
+        lambda: strategy.window_edges(denoiser, canvas),
         lambda: strategy.generate(denoiser, canvas, CanvasNoise(0, [0])),
     ):
         with pytest.raises(ValueError, match="trained on one level an image"):

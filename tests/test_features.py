@@ -42,7 +42,7 @@ def test_random_conv_does_not_depend_on_the_batch(chunk):
 
 
 def test_random_conv_golden_fingerprint():
-    # Another fingerprint means another ruler: figures from before may no longer be compared.
+    # Another fingerprint means another suite: figures from before may no longer be compared.
     network = RandomConv()
     assert network.fingerprint == (
         "7f58520990c33242b82d0aa5a0ebffc2b935adfd2ef23b99e5b6c56356177094"

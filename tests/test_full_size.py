@@ -13,7 +13,7 @@ from denoisers.full_size import FullSize, refuse_filling
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from tests.doubles import IndependentPixels
 
 FILLINGS = ("mirrored", "pure_noise", "grey")
@@ -286,7 +286,7 @@ def test_other_contexts_pass_as_they_are(context):
 
 
 def test_the_meter_counts_what_is_really_evaluated():
-    metered = Metered(UncertainPixels())
+    metered = NFECounter(UncertainPixels())
     FullSize(metered, "mirrored")(torch.randn(5, 3, 8, 4), level(1.0))
     assert (metered.calls, metered.patches, metered.pixels) == (1, 5, 5 * 8 * 8)
 

@@ -154,7 +154,7 @@ def test_the_harness_is_asked_for_canvases_of_a_way(way, tmp_path, monkeypatch):
 ROW = Row(
     strategy="diffcollage",
     parallel=True,
-    border_columns=[],
+    edge_columns=[],
     settings={},
     fingerprint={},
     figures={"fid_plus": Estimate(1.5, 1.0, 2.0)},

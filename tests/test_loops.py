@@ -14,7 +14,7 @@ from torch import Tensor
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.collage import Collage, Weighted, cut, total_weight
 from strategies.diffcollage import DiffCollage
 from strategies.direct import Direct
@@ -153,10 +153,10 @@ def test_the_network_on_the_whole_canvas_is_given_half_a_window_more_on_both_sid
 @pytest.mark.parametrize("strategy", [s for s, stride in REPEATING if stride == 4])
 def test_neighbours_across_the_edge_are_as_alike_as_across_every_border(strategy):
     made = covariance(strategy, 2, 8, 32, wrap_width=True)
-    borders = torch.stack([made[edge - 1, edge] for edge in range(0, 32, 4)])
-    torch.testing.assert_close(borders, borders[:1].expand(8), **ROUNDING)
+    edges = torch.stack([made[edge - 1, edge] for edge in range(0, 32, 4)])
+    torch.testing.assert_close(edges, edges[:1].expand(8), **ROUNDING)
     # In truth exp(-1 / 2), which averaging halves.
-    assert borders[0] > 0.3
+    assert edges[0] > 0.3
     # The same canvas, cut open: 31 px apart, in truth exp(-31 / 2) = 2e-7.
     assert covariance(strategy, 2, 8, 32)[0, -1].abs() < 1e-5
 
@@ -349,13 +349,13 @@ def test_loops_that_do_not_close_are_refused_with_those_that_do(strategy, length
     ],
 )
 def test_borders_of_a_torus_are_taken_modulo_the_canvas(strategy, rows, columns):
-    assert strategy.borders(Blurred(), torus(16, 24)) == Borders(rows, columns)
+    assert strategy.window_edges(Blurred(), torus(16, 24)) == WindowEdges(rows, columns)
 
 
 @pytest.mark.parametrize("strategy", [DiffCollage(overlap=2), MultiDiffusion(overlap=2)])
 def test_borders_of_a_loop_whose_last_window_ends_inside_the_first(strategy):
     # Windows 0-8, 6-14, 12-20: the last ends at 2.
-    assert strategy.borders(Blurred(), loop(18)) == Borders((), (2, 6, 8, 12, 14))
+    assert strategy.window_edges(Blurred(), loop(18)) == WindowEdges((), (2, 6, 8, 12, 14))
 
 
 def test_regions_are_cut_modulo_the_image():

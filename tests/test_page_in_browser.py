@@ -434,9 +434,9 @@ def test_borders_are_drawn_when_asked_for(laptop):
     enlarge(laptop)
     pixels = "stage => stage.toDataURL()"
     before = laptop.locator(".stage").evaluate(pixels)
-    laptop.locator("[name=borders]").check()
+    laptop.locator("[name=edges]").check()
     assert laptop.locator(".stage").evaluate(pixels) != before
-    laptop.locator("[name=borders]").uncheck()
+    laptop.locator("[name=edges]").uncheck()
     assert laptop.locator(".stage").evaluate(pixels) == before
 
 

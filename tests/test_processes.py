@@ -237,7 +237,7 @@ def test_workers_do_not_outlive_a_first_process_that_was_killed(tiny_checkpoint,
 
 def test_a_disk_that_is_full_for_one_process_ends_all_in_one_sentence(tiny_checkpoint, tmp_path):
     process = Runner(tiny_checkpoint, tmp_path).start(
-        "devices=2", "strategy=tests.test_processes.Full", "patches=false", "batch_size=2"
+        "devices=2", "strategy=tests.test_processes.Full", "plain_fid=false", "batch_size=2"
     )
     said, _ = process.communicate(timeout=120)  # nobody waits for anybody
     assert process.returncode == 2, said

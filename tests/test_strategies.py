@@ -12,7 +12,7 @@ from denoisers.unet import UNet
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.base import Strategy
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.catalogue import names, strategy_class
 from strategies.collage import Collage, Weighted, total_weight
 from strategies.conditioning import replaced
@@ -565,7 +565,7 @@ def test_a_name_like_no_other_is_refused_without_a_guess():
         ("torch.nn.Conv2d", r"must be a class derived from strategies\.base\.Strategy"),
         ("math.pi", r"must be a class derived from strategies\.base\.Strategy"),
         (f"{__name__}.Unfinished", "must not be abstract: it lacks groups, overlap_of"),
-        ("strategies.base.Strategy", "must not be abstract: it lacks borders, generate, overlap_"),
+        ("strategies.base.Strategy", "must not be abstract: it lacks generate, overlap_of"),
     ],
 )
 def test_a_path_to_no_strategy_is_refused(path, message):
@@ -591,8 +591,8 @@ def test_a_path_to_no_strategy_is_refused(path, message):
     ],
 )
 def test_borders_are_where_windows_begin_and_end(strategy, height, width, rows, columns):
-    borders = strategy.borders(independent(), Canvas(height=height, width=width))
-    assert borders == Borders(rows, columns)
+    edges = strategy.window_edges(independent(), Canvas(height=height, width=width))
+    assert edges == WindowEdges(rows, columns)
 
 
 @every_strategy
@@ -600,8 +600,8 @@ def test_borders_are_where_windows_begin_and_end(strategy, height, width, rows, 
 @given(height=sizes, width=sizes, overlap=shared)
 def test_borders_lie_inside_the_canvas_in_order(strategy, height, width, overlap):
     canvas = Canvas(height=height, width=width)
-    borders = built(strategy, overlap).borders(independent(), canvas)
-    for edges, length in ((borders.rows, height), (borders.columns, width)):
-        assert list(edges) == sorted(set(edges))
-        assert all(0 < edge < length for edge in edges)
-        assert bool(edges) == (length > PATCH)
+    edges = built(strategy, overlap).window_edges(independent(), canvas)
+    for places, length in ((edges.rows, height), (edges.columns, width)):
+        assert list(places) == sorted(set(places))
+        assert all(0 < place < length for place in places)
+        assert bool(places) == (length > PATCH)

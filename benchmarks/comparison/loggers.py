@@ -44,7 +44,7 @@ class Loggers:
         if row.cost is not None:
             figures |= {
                 f"seconds_per_canvas/{row.strategy}": row.cost.latency.median,
-                f"pixels_per_pixel/{row.strategy}": row.cost.pixels_per_pixel,
+                f"nfe_per_pixel/{row.strategy}": row.cost.nfe_per_pixel,
             }
 
         def tell(logger: Any) -> None:

@@ -51,7 +51,7 @@ PLACES = [
 SCALES: dict[Unit, tuple[str, Callable[[Cost], Spread]]] = {
     "pixels": (
         "pixels evaluated for each pixel of the canvas",
-        lambda cost: Spread(*(cost.pixels_per_pixel,) * 3, repeats=1),
+        lambda cost: Spread(*(cost.nfe_per_pixel,) * 3, repeats=1),
     ),
     "seconds": ("seconds for one canvas: median and quartiles", lambda cost: cost.latency),
 }

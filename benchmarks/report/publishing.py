@@ -50,9 +50,9 @@ def publish(
     if pictures:
         for name, images in shown.items():
             write_pictures(folder, name, images)
-        borders = {row.strategy: row.border_columns for row in rows}
+        edges = {row.strategy: row.edge_columns for row in rows}
         sheet = folder / "contact_sheet.png"
-        contact_sheet(shown | pictures, sheet, borders=borders)
+        contact_sheet(shown | pictures, sheet, edges=edges)
         drawn(sheet)
     (folder / "table.md").write_text(markdown(results))
     write_report(results, folder, latency=latency)

@@ -223,7 +223,7 @@ def _seconds(latency: Spread) -> Cell:
 
 
 def _calls(cost: Cost) -> Cell:
-    gradients = f"+{cost.gradient_passes:,}∇" if cost.gradient_passes else ""
+    gradients = f"+{cost.backward_passes:,}∇" if cost.backward_passes else ""
     return Cell(f"{cost.network_calls:,}{gradients}", value=float(cost.network_calls))
 
 
@@ -236,7 +236,7 @@ COSTS: dict[str, tuple[str, Callable[[Cost], Cell]]] = {
     ),
     "pixels": (
         "px/px",
-        lambda cost: Cell(rounded(cost.pixels_per_pixel), value=cost.pixels_per_pixel),
+        lambda cost: Cell(rounded(cost.nfe_per_pixel), value=cost.nfe_per_pixel),
     ),
     "memory": (
         "Memory\nMiB",

@@ -42,7 +42,7 @@ def notes(results: Results) -> list[str]:
             "A number after @ is a budget: pixels the network may evaluate for each pixel of the "
             "canvas."
         )
-    if any(row.cost and row.cost.gradient_passes for row in results.rows):
+    if any(row.cost and row.cost.backward_passes for row in results.rows):
         found.append("∇ counts backward passes through the network.")
     if results.num_samples < SMALL:
         found.append(
