@@ -438,7 +438,7 @@ def test_pretrained_models_bring_a_strategy_that_they_can_do():
         (["to=64x32", "at=-1,0"], r"got -1,0"),
         ([], "must be something to paint, but every pixel"),
         (["to=22x18"], "must be something to paint"),
-        (["mask=WHITE"], r"must be something to keep.*benchmarks\.run makes canvases from nothing"),
+        (["mask=WHITE"], r"must be something to keep.*patchcanvas generate"),
         (["mask=LARGE"], r"size of the image, 22 x 18 px \(width x height\), got 30 x 20 px"),
         (["mask=/no/such.png"], "mask must be an image file, but there is no /no/such.png"),
         (["mask=/"], "mask must be an image file, but / is a folder"),
