@@ -157,7 +157,7 @@ class EDMPrecond(nn.Module):
         if not self.estimates_variance:
             return raw, None
         log_variance = raw[:, self.channels :]
-        # The gradient passes, so that what has left the range finds back.
+        # The backward passes, so that what has left the range finds back.
         within = log_variance + (log_variance.clamp(*LOG_VARIANCES) - log_variance).detach()
         return raw[:, : self.channels], within
 

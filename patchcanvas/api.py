@@ -336,7 +336,7 @@ def told_of(
     asked = {
         "prompt": prompt,
         "negative_prompt": negative_prompt,
-        "guidance": guidance_scale,
+        "guidance_scale": guidance_scale,
         "label": model.context.label,
     }
     changes = {name: value for name, value in asked.items() if value is not None}

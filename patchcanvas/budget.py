@@ -121,7 +121,7 @@ class Spent:
 
     Args:
         evaluations: Pixels evaluated for each pixel of the canvas.
-        gradients: Pixels of its gradient passes for each pixel of the canvas.
+        gradients: Pixels of its backward passes for each pixel of the canvas.
     """
 
     evaluations: float
@@ -224,7 +224,7 @@ def steps_within(
         conditioner: What it is told.
         known: What is given of the canvas; where several canvases are given different pixels, their
             mean cost counts.
-        gradient_weight: Evaluations that a gradient pass counts for; with 0 the budget is one of
+        gradient_weight: Evaluations that a backward pass counts for; with 0 the budget is one of
             evaluations alone.
 
     Raises:

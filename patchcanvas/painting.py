@@ -217,7 +217,7 @@ def maker_and_facts(
         seed=settings.seed,
         strategy=described_strategy(strategy),
         settings=command.record,
-        told=conditioner.description,
+        conditioning=conditioner.description,
         denoiser=described_denoiser(model.description),
         inputs=inputs | hashes_of_regions(settings.context),
         environment=surroundings(loaded.device, strategy),

@@ -74,7 +74,7 @@ def reconstructed(
     which is a gradient step on |H x0_hat - y|^2 as seen from `x_t`. For Gaussian data J is
     symmetric and proportional to the covariance of x0 given x_t; the exact conditional mean is
     then x0_hat + J H^T (H J H^T)^-1 r, and this puts a number in place of the inverse. Costs one
-    gradient pass an evaluation, whose graph is freed at once.
+    backward pass an evaluation, whose graph is freed at once.
 
     Args:
         denoiser: Must be differentiable in `x_t`.

@@ -26,7 +26,7 @@ __all__ = ["Reconstruction"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reconstruction(Outpainting):
-    """One whole solver run a window, and one gradient pass an evaluation but in the first window.
+    """One whole solver run a window, and one backward pass an evaluation but in the first window.
 
     The settings that it shares with others are those of `Outpainting`.
 

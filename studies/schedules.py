@@ -109,7 +109,7 @@ class Sweep:
         """
         written = [part.removeprefix("--") for part in arguments]
         asked = [part for part in written if part.startswith("budget=")]
-        _, _, value = (asked or [f"budgets={BUDGETS}"])[-1].partition("=")
+        _, _, value = (asked or [f"budget={BUDGETS}"])[-1].partition("=")
         try:
             budgets = [float(number) for number in value.strip("[]").split(",")]
         except ValueError as error:
@@ -127,7 +127,7 @@ class Sweep:
 
     def execute(self, console: Console) -> int:
         """Prints a Markdown table for each field; every row is told of as it is done."""
-        heads = [f"{budget:g} px/px" for budget in self.budgets]
+        heads = [f"{budget:g} NFE/px" for budget in self.budgets]
         for trial in self.trials:
             rows = []
             for name, options in SCHEDULES.items():

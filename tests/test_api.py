@@ -339,7 +339,7 @@ def _context():
         ({"name": "nowhere.safetensors"}, "nowhere"),
         ({"name": "landscapes", "dtype": torch.float64}, "dtype"),
         ({"name": "landscapes", "device": "tpu"}, "device"),
-        ({"name": "landscapes", "offload": "parts", "device": "cpu"}, "offload"),
+        ({"name": "landscapes", "offload": "model", "device": "cpu"}, "offload"),
         ({"name": "landscapes", "window_batch": 0}, "window_batch"),
     ],
 )

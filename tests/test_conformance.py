@@ -236,8 +236,8 @@ class OneDraw(CanvasNoise):
 @pytest.mark.parametrize(
     ("known_method", "alone"), [("replacement", Replacement), ("reconstruction", Reconstruction)]
 )
-def test_a_canvas_of_one_window_is_inpainted_as_that_window_is(conditioning, alone):
-    strategy = DiffCollage(solver=SOLVER, window=(1, 2), known_method=conditioning)
+def test_a_canvas_of_one_window_is_inpainted_as_that_window_is(known_method, alone):
+    strategy = DiffCollage(solver=SOLVER, window=(1, 2), known_method=known_method)
     noise = OneDraw(0, range(50), dtype=torch.float64)
     # The same operations on the same numbers.
     assert torch.equal(right(strategy, noise), right(built(alone), noise))

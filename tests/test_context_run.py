@@ -223,15 +223,15 @@ def test_a_file_at_both_ends(photograph):
 
 
 SAYINGS = {
-    "seed_image": {"mode": "seed_image", "guidance": 2.0},
-    "swapped_reference": {"mode": "swapped_reference", "guide": "image", "guidance": 2.0},
+    "seed_image": {"mode": "seed_image", "guidance_scale": 2.0},
+    "swapped_reference": {"mode": "swapped_reference", "guide": "image", "guidance_scale": 2.0},
     "autoregressive": {
         "mode": "autoregressive",
-        "guidance": 2.0,
+        "guidance_scale": 2.0,
         "guide": "canvas",
         "refinement_iterations": 2,
     },
-    "plan": {"mode": "seed_image", "guidance": 2.0, "guide": "plan"},
+    "plan": {"mode": "seed_image", "guidance_scale": 2.0, "guide": "plan"},
 }
 
 
@@ -352,7 +352,7 @@ def test_a_budget_pays_for_guidance():
             "takes no contexts: .*none or auto, got unconditional",
         ),
         (UNCONDITIONAL, {"guide": "canvas"}, "needs a denoiser trained with guides"),
-        ({}, {"mode": "none"}, "must be told the places of its windows"),
+        ({}, {"mode": "none"}, "needs the places of its windows"),
         ({"token_features": 0}, {"mode": "seed_image"}, "tells tokens, which .* does not take"),
         ({"guide": False}, {"guide": "image"}, "needs a denoiser trained with guides"),
         ({"modes": False}, {"guide": "plan"}, "needs a denoiser trained to make plans"),
@@ -439,7 +439,7 @@ def test_nothing_is_told_to_an_unconditional_denoiser_and_facts_to_the_others():
 
 
 def test_what_figures_rest_on_is_the_content_of_the_files_not_their_names(photograph):
-    settings = {"mode": "seed_image", "image": photograph, "to": photograph}
+    settings = {"mode": "seed_image", "image": photograph, "interpolate_to": photograph}
     before = conditioner(**settings).description
     assert conditioner(**settings).description == before
     Picture.new("RGB", (9, 9)).save(photograph)
@@ -557,12 +557,12 @@ EVERYTHING = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("conditioning", EVERYTHING, ids=["seed_image", "autoregressive"])
+@pytest.mark.parametrize("told", EVERYTHING, ids=["seed_image", "autoregressive"])
 def test_every_strategy_can_be_told(told, arguments, tmp_path):
     assert main([*arguments, *told, "strategy=all", "plain_fid=false"]) == 0
     found = results(tmp_path)
     assert [row.strategy for row in found.rows] == names()
-    told_names = ("mode", "guidance", "guide", "refinement_iterations")
+    told_names = ("mode", "guidance_scale", "guide", "refinement_iterations")
     said = conditioner(**{name: found.settings["conditioning"][name] for name in told_names})
     for row in found.rows:
         strategy = strategy_class(row.strategy)(solver=Heun(num_steps=STEPS, churn=18.0))

@@ -51,7 +51,7 @@ SEED = "context=seed_image"
     ("arguments", "message"),
     [
         (["context=sed_image"], "must be one of auto, none, .*did you mean 'seed_image'"),
-        (["context.mode=seedles"], "did you mean 'unconditional'"),
+        (["context.mode=unconditinal"], "did you mean 'unconditional'"),
         (["context.guidance_scal=2"], "did you mean 'context.guidance_scale'"),
         ([SEED, "context.guide=imag"], "context.guide must be one of .*did you mean 'image'"),
         (

@@ -10,7 +10,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from benchmarks.inpainting.__main__ import Inpainting, main
 from benchmarks.inpainting.completion import Completer
-from benchmarks.inpainting.figures import mean_figure, psnr, spread_figure, squared_errors
+from benchmarks.inpainting.figures import diversity_figure, mean_figure, psnr, squared_errors
 from benchmarks.inpainting.masks import SHARED, different_masks, known_pixels
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import CompletionResults, CompletionRow, Figure
@@ -136,7 +136,7 @@ def test_samples_of_one_distribution_have_a_spread_of_1_and_its_error_is_right()
     between = (first - again).square().mean(-1)
     errors = ((first - truth).square() + (again - truth).square()).mean(-1) / 2
     # In grey levels, far above rounding.
-    found = [spread_figure(100 * b, 100 * e) for b, e in zip(between, errors, strict=True)]
+    found = [diversity_figure(100 * b, 100 * e) for b, e in zip(between, errors, strict=True)]
     values = torch.tensor([figure.value for figure in found])
     claimed = torch.tensor([figure.error for figure in found])
     # A ratio of means is biased by O(1 / 50) of its variance; 400 values of deviation 0.06.
@@ -147,10 +147,10 @@ def test_samples_of_one_distribution_have_a_spread_of_1_and_its_error_is_right()
 
 def test_completions_that_are_all_alike_have_no_spread():
     zero, errors = torch.zeros(5).double(), torch.full((5,), 9.0).double()
-    assert spread_figure(zero, errors) == Figure(0.0, 0.0)
-    assert spread_figure(errors, errors) == Figure(1.0, 0.0)
+    assert diversity_figure(zero, errors) == Figure(0.0, 0.0)
+    assert diversity_figure(errors, errors) == Figure(1.0, 0.0)
     # Plain skies, completed to the bit: nothing is known better than rounding.
-    assert spread_figure(zero, zero) == Figure(0.0, 0.0)
+    assert diversity_figure(zero, zero) == Figure(0.0, 0.0)
 
 
 def test_the_error_of_a_frechet_distance_is_one_standard_error():
@@ -338,7 +338,7 @@ def test_async_patch_samples_the_conditional_of_a_field(mask: str):
     assert figure.error < 0.05 * expected
     decibels = 10 * math.log10(255**2 / expected)
     assert psnr(torch.tensor([figure.value]).double()).item() == pytest.approx(decibels, abs=0.8)
-    spread = spread_figure(squared_errors(*made, ~masks), sum(errors) / 2)
+    spread = diversity_figure(squared_errors(*made, ~masks), sum(errors) / 2)
     assert spread.value == pytest.approx(1.0, abs=5 * spread.error)
     assert spread.error < 0.05
 
@@ -459,7 +459,7 @@ def arguments(weights, tmp_path) -> list[str]:
         f"denoiser={weights}",
         f"results={tmp_path / 'results'}",
         f"cache={tmp_path / 'cache'}",
-        "num_images=4",
+        "num_samples=4",
         "num_reference=8",
         "pictures=2",
         "device=cpu",
@@ -496,9 +496,9 @@ def test_a_run_leaves_every_row_and_every_picture(arguments, tmp_path):
         if row.name != "real":
             # Two steps of Heun are three evaluations; three steps would be five.
             assert (row.steps, row.evaluations, row.gradients) == (2, 3.0, 0.0)
-            assert set(row.figures) == {"psnr", "fid", "spread"}
+            assert set(row.figures) == {"psnr", "fid", "diversity"}
             assert row.settings["solver"]["num_steps"] == 2
-    assert results.settings["num_images"] == 4
+    assert results.settings["num_samples"] == 4
     assert results.settings["seed"] == 0
     assert results.environment["device"].startswith("cpu")
     assert len(results.reference_sha256) == 64
@@ -621,8 +621,8 @@ def test_guidance_changes_the_strategy_and_nothing_else():
         (main, "budget=1", "async_patch: budget must be at least 3 "),
         (main, "budget=-1", "budget must be a finite number above 0, got -1.0."),
         (main, "gradient_weight=-1", "gradient_weight must be a finite number of at least 0"),
-        (main, "pairs=5", "pairs must be at most num_images=4, got 5."),
-        (main, "num_images=2", "num_images must be at least 3, got 2: a standard error and"),
+        (main, "pairs=5", "pairs must be at most num_samples=4, got 5."),
+        (main, "num_samples=2", "num_samples must be at least 3, got 2: a standard error and"),
         (main, "mask=half", "there is no setting 'mask'; did you mean 'masks'?"),
         (main, "strategy=asynch_patch", "did you mean 'async_patch'?"),
         (main, "height=8", "async_patch: a canvas must be at least one window of 16 px"),
@@ -665,7 +665,7 @@ def test_a_table_has_a_row_a_strategy():
     rows = [row("real", steps=0, figures={"fid": Figure(-0.0001, 0.1)}), row("my.own.Strategy")]
     columns = columns_of(rows, COLUMNS)
     assert [column.head for column in columns][:4] == [
-        "strategy", "PSNR, dB ↑", "spread (1)", "FID ↓",
+        "strategy", "PSNR, dB ↑", "diversity (1)", "FID ↓",
     ]  # fmt: skip
     real, own = zip(*(column.cells for column in columns), strict=True)
     assert real == ("real", ABSENT, ABSENT, "0.000 ± 0.100", *[ABSENT] * 4)

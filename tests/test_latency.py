@@ -13,10 +13,10 @@ from rich.console import Console
 
 from benchmarks.latency.__main__ import Run, main
 from benchmarks.latency.guard import expected_absence, repeats_within, slow_absence
-from benchmarks.latency.measure import measured_floor
+from benchmarks.latency.measure import measured_lower_bound
 from benchmarks.latency.picture import draw, seconds_against_width
 from benchmarks.latency.plan import PRESETS, read_command
-from benchmarks.latency.records import Absence, Batch, Floor, LatencyResults, Point
+from benchmarks.latency.records import Absence, Batch, LatencyResults, LowerBound, Point
 from benchmarks.latency.table import (
     ABSENT,
     TIMES,
@@ -118,7 +118,7 @@ def point(name: str, width: int, *values: float, **changes) -> Point:
         strategy=name,
         width=width,
         canvas=(32, 32 * width),
-        network_calls=35,
+        nfe=35,
         patch_evaluations=1735,
         pixels=3 * 32 * 32 * width,
         backward_passes=0,
@@ -133,7 +133,9 @@ def point(name: str, width: int, *values: float, **changes) -> Point:
     return dataclasses.replace(made, **changes)
 
 
-FLOOR = Floor([Batch(1, 4e-6, 8e-6), Batch(8, 2e-6, 5e-6), Batch(64, 2.5e-6, 3e-6)], [128])
+LOWER_BOUND = LowerBound(
+    [Batch(1, 4e-6, 8e-6), Batch(8, 2e-6, 5e-6), Batch(64, 2.5e-6, 3e-6)], [128]
+)
 
 
 def results_of(points: list[Point], **changes) -> LatencyResults:
@@ -161,7 +163,7 @@ def results_of(points: list[Point], **changes) -> LatencyResults:
         height=32,
         steps=18,
         load=0.25,
-        floor=FLOOR,
+        lower_bound=LOWER_BOUND,
         points=points,
     )
     return dataclasses.replace(whole, **changes)
@@ -220,7 +222,7 @@ def test_the_gradients_of_reconstruction_are_inside_the_network():
     timing = timed.run(Reconstruction(solver=Heun(num_steps=2)), canvas(2))
     point = Point.of("reconstruction", 2, canvas(2), timed.denoiser, asked=1, repeats=1)
     # 3 windows in 2 turns, 3 evaluations each; the first window knows nothing and has no gradient.
-    assert (point.network_calls, point.patch_evaluations) == (6, 9)
+    assert (point.nfe, point.patch_evaluations) == (6, 9)
     assert (point.backward_passes, point.backward_pixels) == (3, 6 * SIDE**2)
     assert point.pixels == 9 * SIDE**2
     assert point.nfe_per_pixel == 4.5
@@ -280,13 +282,13 @@ def test_rounds_that_one_of_them_missed_are_no_part_of_the_ratio():
 
 
 def test_the_floor_is_pixels_at_their_least_cost():
-    assert (FLOOR.forward.patches, FLOOR.backward.patches) == (8, 64)
+    assert (LOWER_BOUND.forward.patches, LOWER_BOUND.backward.patches) == (8, 64)
     without = point("naive", 1, 1.0, 2.0, 4.0, pixels=1_000_000)
-    assert without.floor_seconds(FLOOR) == pytest.approx(2.0)
-    assert without.ratio_to_floor(FLOOR) == pytest.approx(1.0)
+    assert without.lower_bound_seconds(LOWER_BOUND) == pytest.approx(2.0)
+    assert without.ratio_to_lower_bound(LOWER_BOUND) == pytest.approx(1.0)
     guided = dataclasses.replace(without, backward_pixels=2_000_000)
-    assert guided.floor_seconds(FLOOR) == pytest.approx(2.0 + 6.0)
-    assert guided.ratio_to_floor(FLOOR) == pytest.approx(0.25)
+    assert guided.lower_bound_seconds(LOWER_BOUND) == pytest.approx(2.0 + 6.0)
+    assert guided.ratio_to_lower_bound(LOWER_BOUND) == pytest.approx(0.25)
 
 
 def test_the_floor_is_measured_over_batches():
@@ -299,7 +301,7 @@ def test_the_floor_is_measured_over_batches():
 
     clock = FakeClock()
     told = []
-    floor = measured_floor(
+    lower_bound = measured_lower_bound(
         Launched(clock, forward=1.0, backward=10.0),
         (1, 2, 4),
         repeats=3,
@@ -307,10 +309,12 @@ def test_the_floor_is_measured_over_batches():
         clock=clock,
         advance=told.append,
     )
-    per_pixel = [(b.patches, b.forward * SIDE**2, b.backward * SIDE**2) for b in floor.batches]
+    per_pixel = [
+        (b.patches, b.forward * SIDE**2, b.backward * SIDE**2) for b in lower_bound.batches
+    ]
     assert per_pixel == [(1, 7.0, 10.0), (2, 4.0, 10.0), (4, 8.5, 10.0)]
-    assert floor.forward.patches == 2
-    assert (floor.too_large, told) == ([], [1, 1, 1])
+    assert lower_bound.forward.patches == 2
+    assert (lower_bound.too_large, told) == ([], [1, 1, 1])
 
 
 def test_batches_beyond_memory_end_the_search_and_are_named():
@@ -324,17 +328,17 @@ def test_batches_beyond_memory_end_the_search_and_are_named():
 
     clock = FakeClock()
     where = {"repeats": 1, "device": CPU, "clock": clock}
-    floor = measured_floor(Small(clock), (1, 2, 4, 8), **where)
-    assert [batch.patches for batch in floor.batches] == [1, 2]
-    assert floor.too_large == [4, 8]
+    lower_bound = measured_lower_bound(Small(clock), (1, 2, 4, 8), **where)
+    assert [batch.patches for batch in lower_bound.batches] == [1, 2]
+    assert lower_bound.too_large == [4, 8]
     with pytest.raises(torch.OutOfMemoryError):
-        measured_floor(Small(clock), (4, 8), **where)
+        measured_lower_bound(Small(clock), (4, 8), **where)
 
 
 def test_the_floor_of_a_network_is_positive(weights):
     network = UNet(channels=(32,), blocks=(1,), attention_levels=0)
-    floor = measured_floor(EDMPrecond(network, SIDE), (1, 2), repeats=2, device=CPU)
-    assert all(batch.forward > 0 and batch.backward > 0 for batch in floor.batches)
+    lower_bound = measured_lower_bound(EDMPrecond(network, SIDE), (1, 2), repeats=2, device=CPU)
+    assert all(batch.forward > 0 and batch.backward > 0 for batch in lower_bound.batches)
 
 
 # What a point may take
@@ -404,7 +408,7 @@ def test_the_time_guard_at_work(arguments, tmp_path, capsys):
         assert "naive at 2 (5), naive at 4 (3), naive at 8 (3)" in said
         assert "Left out: naive at 16: a run would take about 32 s" in said
     # Every pixel at the cost of a second for 256 of them; nothing is wasted here.
-    assert all(p.ratio_to_floor(found.floor) == pytest.approx(1) for p in found.points)
+    assert all(p.ratio_to_lower_bound(found.lower_bound) == pytest.approx(1) for p in found.points)
 
 
 def test_a_warm_up_that_takes_too_long_is_all_that_is_run(arguments, tmp_path):
@@ -440,7 +444,7 @@ def test_every_strategy_at_every_width(arguments, tmp_path, capsys):
         assert 0 < p.latency.lower <= p.latency.median <= p.latency.upper
         assert 0 < p.network_share <= 1
         assert p.peak_memory_mib > 0
-        assert p.floor_seconds(found.floor) > 0
+        assert p.lower_bound_seconds(found.lower_bound) > 0
     assert found.ratio_to_naive(found.point("naive", 2)) == Spread(1.0, 1.0, 1.0, repeats=3)
     assert (found.patch_size, found.height, found.steps) == (SIDE, SIDE, 2)
     assert found.settings["warmup"] == 1
@@ -536,15 +540,15 @@ def test_without_a_floor_what_was_timed_stands_and_the_floor_is_tried_again(
 
     command = [*arguments, f"strategy={CALM}"]
     with monkeypatch.context() as patched:
-        patched.setattr("benchmarks.latency.__main__.measured_floor", fails)
+        patched.setattr("benchmarks.latency.__main__.measured_lower_bound", fails)
         assert main(command) == 1
-    assert "the floor was not measured: CUDA out of memory." in capsys.readouterr().err
+    assert "the lower bound was not measured: CUDA out of memory." in capsys.readouterr().err
     (folder,) = folders(tmp_path)
-    assert "The floor was not measured." in (folder / "table.md").read_text()
+    assert "The lower bound was not measured." in (folder / "table.md").read_text()
     timed = len(behaviour["runs"])
     assert main(command) == 0
     assert folders(tmp_path) == [folder]
-    assert results_in(folder).floor is not None
+    assert results_in(folder).lower_bound is not None
     assert len(behaviour["runs"]) == timed
 
 
@@ -640,13 +644,13 @@ def test_the_table_of_costs(results):
     # Rounds: 8 / 2, 9 / 3, 10 / 5.
     assert found[f"{TIMES} naive"]["diffcollage"] == "3.00 [2.50, 3.50]"
     assert found["in network"]["diffcollage"] == "75.0 %"
-    assert found["px/px"]["naive"] == "3.0"
+    assert found["NFE/px"]["naive"] == "3.0"
     # 3 x 4096 pixels at 2 microseconds.
-    assert found["floor s"]["naive"] == "0.0246"
-    assert found[f"{TIMES} floor"]["naive"] == "122"
+    assert found["lower bound s"]["naive"] == "0.0246"
+    assert found[f"{TIMES} lower bound"]["naive"] == "122"
     assert {found[name]["lshape_repaint"] for name in found} == {ABSENT}
-    unmeasured = entries(costs(dataclasses.replace(results, floor=None), 4))
-    assert unmeasured[f"{TIMES} floor"]["naive"] == ABSENT
+    unmeasured = entries(costs(dataclasses.replace(results, lower_bound=None), 4))
+    assert unmeasured[f"{TIMES} lower bound"]["naive"] == ABSENT
 
 
 def test_notes_say_what_must_be_known(results):
@@ -670,8 +674,8 @@ def test_notes_say_what_must_be_known(results):
 def test_a_floor_that_may_lie_lower_is_said_to(results):
     cheaper = "larger ones might cost less still"
     assert cheaper not in " ".join(notes(results))
-    falling = Floor([Batch(1, 4e-6, 8e-6), Batch(8, 2e-6, 5e-6)], [])
-    assert cheaper in " ".join(notes(dataclasses.replace(results, floor=falling)))
+    falling = LowerBound([Batch(1, 4e-6, 8e-6), Batch(8, 2e-6, 5e-6)], [])
+    assert cheaper in " ".join(notes(dataclasses.replace(results, lower_bound=falling)))
 
 
 def test_pages_have_every_table(results):
@@ -690,8 +694,8 @@ def test_the_picture_draws_what_was_measured(results):
     above, below = figure.axes
     drawn = {tuple(line.get_ydata()) for line in above.lines}
     assert drawn == {(2.0, 3.0), (4.0, 9.0), (21.0,)}
-    *lines, floor = below.lines
-    assert list(floor.get_ydata()) == [1, 1]
+    *lines, lower_bound = below.lines
+    assert list(lower_bound.get_ydata()) == [1, 1]
     assert below.get_ylim()[0] < 1
     ratios = sorted(line.get_ydata()[0] for line in lines)
     # 3 x 1024 pixels at 2 microseconds.
@@ -700,7 +704,7 @@ def test_the_picture_draws_what_was_measured(results):
     (band,) = (b for b in above.collections if 3.5 in b.get_paths()[0].vertices[:, 1])
     heights = set(band.get_paths()[0].vertices[:, 1])
     assert heights == {3.5, 4.0, 8.5, 9.5}
-    assert len(seconds_against_width(dataclasses.replace(results, floor=None)).axes) == 1
+    assert len(seconds_against_width(dataclasses.replace(results, lower_bound=None)).axes) == 1
 
 
 @pytest.mark.parametrize("strategies", [1, 8, 14])

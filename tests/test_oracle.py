@@ -67,7 +67,7 @@ def rows_of(root: Path, *runs: list[str]) -> Rows:
 def table(tmp_path_factory) -> Rows:
     """The default lines; of the strategy that takes most of the time the first."""
     chosen = ",".join(name for name in names() if name != "lshape_repaint")
-    runs = [f"strategy={chosen}", "samples=1000"], ["strategy=lshape_repaint", "line.length=4"]
+    runs = [f"strategy={chosen}", "num_samples=1000"], ["strategy=lshape_repaint", "line.length=4"]
     return rows_of(tmp_path_factory.mktemp("table"), *runs)
 
 
@@ -160,7 +160,13 @@ def test_parallel_strategies_on_a_plane_are_those_of_the_table(strategy, length,
 
 
 def test_samples_are_corrected_to_what_is_exact(monkeypatch):
-    settings = ["line.width=48", "sequential_steps=20", "samples=1000", "batch_size=300", "mean=2"]
+    settings = [
+        "line.width=48",
+        "sequential_steps=20",
+        "num_samples=1000",
+        "batch_size=300",
+        "mean=2",
+    ]
     exact = line("replacement", 4, *settings).measured()
     # Nothing is affine any more.
     monkeypatch.setattr("benchmarks.oracle.probe.TOLERANCE", 0.0)
@@ -256,14 +262,14 @@ def test_a_mean_is_a_matter_of_its_own(strategy):
 
 
 def test_noise_on_the_way_leaves_a_strategy_affine():
-    row = line("naive", 3, *SHORT, "solver.churn=3", "samples=500").measured()
+    row = line("naive", 3, *SHORT, "solver.churn=3", "num_samples=500").measured()
     # 24 px at the start and before each of 6 steps.
     assert (row.method, row.canvases, row.numbers) == ("unit vectors", 7 * 24, 7 * 24)
 
 
 @pytest.mark.parametrize(("width", "start"), [(24, 8), (21, 8), (10, 0)])
 def test_growth_starts_in_the_middle_and_says_where(width, start):
-    one = line("lshape_repaint", 3, *SHORT, f"line.width={width}", "samples=500")
+    one = line("lshape_repaint", 3, *SHORT, f"line.width={width}", "num_samples=500")
     row = one.measured()
     place = dataclasses.astuple(row.true_start)
     assert place == (0, start, 1, 8)
@@ -287,7 +293,7 @@ def test_growth_may_start_from_nothing():
 def test_canvases_that_odd_windows_do_not_tile_are_cut_from_those_they_do(strategy, window):
     stride = window if strategy == "naive" else window - 2
     tiled = window + -(-(21 - window) // stride) * stride
-    settings = [f"line.window={window}", "line.overlap=2", "samples=500", "true_start=false"]
+    settings = [f"line.window={window}", "line.overlap=2", "num_samples=500", "true_start=false"]
     cut, whole = (
         line(strategy, 2, *SHORT, *settings, f"line.width={width}").outcome()
         for width in (21, tiled)
@@ -307,7 +313,7 @@ def test_regions_of_ones_own_take_the_place_of_windows():
 
 TINY = ["line.width=12", "line.window=4", "line.overlap=2", "line.length=2"]
 TINY += ["plane.height=6", "plane.width=8", "plane.window=4", "plane.overlap=2"]
-TINY += ["solver.num_steps=3", "sequential_steps=2", "samples=30", "batch_size=16"]
+TINY += ["solver.num_steps=3", "sequential_steps=2", "num_samples=30", "batch_size=16"]
 TINY += ["lshape_repaint.jump_n_sample=2"]
 behaviour = {"raise": None}
 
@@ -376,7 +382,7 @@ def test_the_record_holds_all_that_made_the_figures(everything):
     assert settings["plane"]["window"] == 4
     assert settings["solver"]["init_args"]["num_steps"] == 3
     assert settings["own"] == {"lshape_repaint": ["--jump_n_sample=2"]}
-    assert (settings["samples"], settings["batch_size"], settings["seed"]) == (30, 16, 7)
+    assert (settings["num_samples"], settings["batch_size"], settings["seed"]) == (30, 16, 7)
     assert torch.__version__.startswith(content["environment"]["versions"]["torch"])
     assert len(content["environment"]["sources"]) == 64
     assert "commit" in content["environment"]
@@ -520,8 +526,8 @@ def test_of_all_strategies_those_that_can_are_run(arguments, tmp_path, capsys):
         (["plane.length=[4,2,4]"], "lengths must differ, got this field twice: plane, exponential"),
         (["line.covariance=exponental"], "did you mean 'exponential'?"),
         (["variance=-1"], "variance must be positive"),
-        (["samples=1"], "samples must be at least 2, got 1."),
-        (["samples=many"], "samples must be of type int, got 'many'."),
+        (["num_samples=1"], "num_samples must be at least 2, got 1."),
+        (["num_samples=many"], "num_samples must be of type int, got 'many'."),
         (["batch_size=0"], "batch_size must be at least 1, got 0."),
         (["sequential_steps=1"], "sequential_steps must be at least 2, got 1."),
         (["sequential_steps=0"], "sequential_steps must be at least 2, got 0."),
@@ -573,7 +579,7 @@ def test_defaults_are_those_of_the_table():
     steps = {one.name: one.strategy.solver.num_steps for one in jobs[0].trials}
     assert {steps[name] for name in ("direct", "diffcollage", "naive")} == {80}
     assert {steps[name] for name in ("async_patch", "replacement")} == {40}
-    assert jobs[0].trials[0].settings.samples == 10_000
+    assert jobs[0].trials[0].settings.num_samples == 10_000
 
 
 def test_a_null_lets_all_take_the_steps_of_the_solver():

@@ -106,7 +106,7 @@ def test_rows_of_parallel_strategies_are_exact_on_a_loop(strategy):
 @pytest.mark.parametrize("strategy", names())
 def test_every_strategy_closes_a_loop_and_a_torus(strategy):
     for arguments in (LOOP, [*TORUS, "plane.height=16", "plane.width=16", "solver.num_steps=4"]):
-        found = trial(*arguments, f"strategy={strategy}", "sequential_steps=4", "samples=50")
+        found = trial(*arguments, f"strategy={strategy}", "sequential_steps=4", "num_samples=50")
         canvas = found.make(BulkNoise(0, 0, 2))
         assert canvas.shape[-2:] == (found.case.canvas.height, found.case.canvas.width)
         # Where windows are one after another they meet somewhere, and all at once at the beginning.

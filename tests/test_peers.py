@@ -373,7 +373,7 @@ def test_ratios_are_within_a_round(results):
 def test_the_document_says_what_must_be_known(results):
     said = document(results)
     for part in (
-        "| diffcollage                          |     2 |           4 | 2.00 [1.50, 2.50] ",
+        "2.00 [1.50, 2.50] ",
         " 1.50 [1.25, 1.75] ",  # over its evaluations alone: 1 / 1, 2 / 1, 3 / 2
         " 2.00 [2.00, 2.00] |",  # over its time inside: half of it
         "| columns | at 1,080 px | columns  | 7 ",

@@ -138,7 +138,7 @@ ORACLE = OracleRow(
     [
         (
             line_of(Row("diffcollage", True, [], {}, {}, FIGURES, {}, {}, {}, COST, [])),
-            ["diffcollage", "FID+ 1.88", "Seams 1.04", "70 network calls", "0.71 s a canvas"],
+            ["diffcollage", "FID+ 1.88", "Seams 1.04", "70 forward passes", "0.71 s a canvas"],
         ),
         (line_of(Row("real", None, [], {}, {}, {}, {}, {}, {}, None, [])), ["real: no figures"]),
         (line_of_oracle(ORACLE), ["diffcollage", "0.0169", "0.0004", "0.935", "318 calls", "12 s"]),
@@ -152,7 +152,7 @@ ORACLE = OracleRow(
             line_of_point(
                 Point("naive", 4, (32, 128), 35, 140, 4 * 35 * 1024, 0, 0, 1, 1, [0], [0.5], [0.4])
             ),
-            ["naive", "width 4", "0.5", "35 calls", "35.0 px/px", "80.0 % in network"],
+            ["naive", "width 4", "0.5", "35 calls", "35.0 NFE/px", "80.0 % in network"],
         ),
         (
             Finding("a seam", "at the wrap", "a ratio", None, 1.01, {"theirs": "OutOfMemory"}).line,

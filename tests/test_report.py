@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.latency.records import Batch, Floor, LatencyResults, Point
+from benchmarks.latency.records import Batch, LatencyResults, LowerBound, Point
 from benchmarks.metrics.estimates import Curve, Estimate
 from benchmarks.report.__main__ import main
 from benchmarks.report.canvases import gallery
@@ -322,13 +322,13 @@ def latency_results() -> LatencyResults:
         height=32,
         steps=18,
         load=0.1,
-        floor=Floor([Batch(1, 1e-6, 2e-6)], []),
+        lower_bound=LowerBound([Batch(1, 1e-6, 2e-6)], []),
         points=[
             Point(
                 strategy=name,
                 width=width,
                 canvas=(32, 32 * width),
-                network_calls=35,
+                nfe=35,
                 patch_evaluations=35 * width,
                 pixels=35 * 1024 * width,
                 backward_passes=0,
@@ -354,7 +354,7 @@ def test_latency_of_the_same_folder_is_shown(results, folder):
 
 
 def test_a_latency_run_without_timings_is_not_drawn(results, folder):
-    fresh = dataclasses.replace(latency_results(), points=[], floor=None)
+    fresh = dataclasses.replace(latency_results(), points=[], lower_bound=None)
     write_record(folder / "latency" / "latency.json", fresh)
     page = write_report(results, folder).read_text()
     assert "has no finished timing yet" in page

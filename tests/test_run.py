@@ -122,7 +122,7 @@ def test_costs_are_the_closed_forms(arguments, tmp_path):
     calls["lshape_repaint"], evaluations["lshape_repaint"] = 11, 2 * (3 + 2 * 4) - 1
     assert set(calls) == set(NAMES)
     for name, cost in costs.items():
-        assert cost.network_calls == calls[name] * evaluations[name]
+        assert cost.nfe == calls[name] * evaluations[name]
         assert cost.patch_evaluations == windows[name] * evaluations[name]
         assert cost.nfe_per_pixel == pytest.approx(pixels[name] / 6 * evaluations[name])
         # The first window knows nothing yet.

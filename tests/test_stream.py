@@ -22,6 +22,7 @@ from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.files import lock, unlock
+from patchcanvas.model import load_own
 from patchcanvas.pictures import read_picture, write_picture
 from patchcanvas.records import read_record
 from patchcanvas.streaming.command import conveyor_of, known_strip, main
@@ -482,7 +483,7 @@ def test_wrong_settings_are_refused_in_one_sentence(arguments, message):
 def test_a_bare_command_has_the_solver_of_the_harness_and_weights_that_know_maps():
     settings = read_command([]).settings
     assert settings.solver == DEFAULT_SOLVER
-    denoiser = load_denoiser(ROOT / settings.denoiser)
+    denoiser = load_own(settings.denoiser).denoiser
     assert denoiser.network.level_channel
     # Half of the window is finished at a time.
     assert conveyor_of(settings, denoiser).belt(denoiser).block == denoiser.patch_size // 2

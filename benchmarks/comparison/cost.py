@@ -36,7 +36,7 @@ def measured_cost(
     seconds = [timing.seconds for timing in timings]
     small = strategy.denoised(canvas)
     return Cost(
-        network_calls=denoiser.calls,
+        nfe=denoiser.calls,
         patch_evaluations=denoiser.patches,
         # In the denoiser's own pixels, on both sides.
         nfe_per_pixel=denoiser.pixels / (small.height * small.width),

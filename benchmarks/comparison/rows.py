@@ -231,7 +231,7 @@ class Comparison:
                 conditioner,
                 metrics,
                 progress,
-                calls=cost.network_calls,
+                calls=cost.nfe,
             )
             return self._row(
                 name,

@@ -6,7 +6,7 @@ from typing_extensions import override
 
 from benchmarks.experiment.folder import file_name
 from benchmarks.experiment.pictures import read_pictures
-from benchmarks.inpainting.figures import spread_figure, squared_errors
+from benchmarks.inpainting.figures import diversity_figure, squared_errors
 from benchmarks.inpainting.masks import MASKS
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import Figure
@@ -47,7 +47,7 @@ class Inpainting(Study):
             prog=f"python -m {cls.PROGRAM}",
             description="Completes held-out images of which a part is given, by every strategy "
             "and at equal cost, and says how far the completions are from the images. Write "
-            "settings as key=value, for example: masks=half,box num_images=200 budget=128.",
+            "settings as key=value, for example: masks=half,box num_samples=200 budget=128.",
             defaults={
                 "data": {"class_path": "datamodules.landscapes.Landscapes"},
                 "solver": described(DEFAULT_SOLVER),
@@ -81,7 +81,7 @@ class Inpainting(Study):
         # Both completions' errors: the ratio's denominator is then as well known as can be.
         errors = [squared_errors(made, originals, ~known) for made in (images[pairs], again)]
         between = squared_errors(again, images[pairs], ~known)
-        return {"spread": spread_figure(between, sum(errors) / 2)}
+        return {"diversity": diversity_figure(between, sum(errors) / 2)}
 
     @override
     def document(self) -> str:

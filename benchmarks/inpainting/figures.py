@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmarks.inpainting.records import Figure
 
-__all__ = ["mean_figure", "psnr", "spread_figure", "squared_errors"]
+__all__ = ["diversity_figure", "mean_figure", "psnr", "squared_errors"]
 
 Pictures = UInt8[Tensor, "samples channels height width"]
 Values = Float64[Tensor, " samples"]
@@ -38,7 +38,7 @@ def mean_figure(values: Values) -> Figure:
     return Figure(values.mean().item(), values.std().item() / math.sqrt(len(values)))
 
 
-def spread_figure(between: Values, errors: Values) -> Figure:
+def diversity_figure(between: Values, errors: Values) -> Figure:
     """Returns how far two completions are apart over how far they are from the photograph.
 
     mean(between) / mean(errors), of mean squares. Samples of the true conditional distribution

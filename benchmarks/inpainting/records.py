@@ -26,7 +26,7 @@ class CompletionRow:
         settings: Every setting of the strategy, its solver's included; empty for photographs.
         steps: Solver steps; 0 for photographs.
         evaluations: Pixels evaluated for each pixel of the canvas.
-        gradients: Pixels of gradient passes for each pixel of the canvas.
+        gradients: Pixels of backward passes for each pixel of the canvas.
         seconds: Seconds for each image, in batches.
         figures: By their names.
         pictures: Files of the first images, relative to the run's folder.

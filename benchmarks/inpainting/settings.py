@@ -28,11 +28,11 @@ class CompletionSettings:
             data.root=FOLDER, or the dotted path of a class of your own.
         height: Pixels from top to bottom; by default the denoiser's patch size.
         width: Pixels from left to right; by default the height.
-        num_images: Held-out images, the same ones for every row.
+        num_samples: Held-out images, the same ones for every row.
         num_reference: Other crops of held-out images that the Frechet distance compares with.
-        budget: Pixels that the network may evaluate for each pixel of the canvas, gradient passes
+        budget: Pixels that the network may evaluate for each pixel of the canvas, backward passes
             included. Every row gets as many solver steps as stay within it.
-        gradient_weight: Evaluations that a gradient pass counts for in the budget; about 1.1 by
+        gradient_weight: Evaluations that a backward pass counts for in the budget; about 1.1 by
             the clock.
         batch_size: Images completed at a time.
         seed: Seeds the noise, random masks and the places of square crops.
@@ -53,7 +53,7 @@ class CompletionSettings:
     data: PatchData = dataclasses.field(default_factory=Landscapes)
     height: int | None = None
     width: int | None = None
-    num_images: int = 64
+    num_samples: int = 64
     num_reference: int = 2000
     budget: float = 64.0
     gradient_weight: float = 1.0
@@ -71,7 +71,7 @@ class CompletionSettings:
     def __post_init__(self) -> None:
         refuse_less(
             self,
-            ("num_images", 3, "a standard error and a covariance need some"),
+            ("num_samples", 3, "a standard error and a covariance need some"),
             ("num_reference", 2, "a covariance needs two crops"),
             ("batch_size", 1, "there is nothing to complete otherwise"),
             ("pictures", 1, "the picture needs one"),
@@ -114,9 +114,9 @@ class InpaintingSettings(CompletionSettings):
         super().__post_init__()
         chosen("masks", self.masks, MASKS)
         refuse_less(self, ("pairs", 2, "a standard error needs two"))
-        if self.pairs > self.num_images:
+        if self.pairs > self.num_samples:
             raise ValueError(
-                f"pairs must be at most num_images={self.num_images}, got {self.pairs}."
+                f"pairs must be at most num_samples={self.num_samples}, got {self.pairs}."
             )
 
 

@@ -80,7 +80,7 @@ def within(
         ValueError: If even the fewest exceed it, or the strategy cannot make such a canvas.
     """
     known = different_masks(
-        mask, canvas.height, canvas.width, count=settings.num_images, seed=settings.seed
+        mask, canvas.height, canvas.width, count=settings.num_samples, seed=settings.seed
     )
     size = (len(known), canvas.channels, canvas.height, canvas.width)
     nothing = torch.zeros(size, dtype=torch.uint8)
@@ -189,7 +189,7 @@ class Study(abc.ABC):
         canvas = Canvas(height=height, width=width, channels=denoiser.channels)
         trials = cls.planned(command, denoiser, canvas)
         photographs = settings.data.crops(
-            "test", settings.num_images, height, width, first=settings.num_reference
+            "test", settings.num_samples, height, width, first=settings.num_reference
         )
         features = _features(settings, device)
         fresh = CompletionResults.begun(

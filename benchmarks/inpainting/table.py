@@ -52,7 +52,7 @@ COST = {
 COLUMNS = {
     "strategy": lambda row: short(row.name),
     f"PSNR, dB {UP}": figure("psnr", 2),
-    "spread (1)": figure("spread", 2),
+    "diversity (1)": figure("diversity", 2),
     f"FID {DOWN}": figure("fid", 3),
     **COST,
 }
@@ -87,9 +87,9 @@ def circumstances(results: CompletionResults) -> str:
     height, width = results.canvas
     solver = settings["solver"]["class_path"].rpartition(".")[2]
     return (
-        f"{settings['num_images']} held-out images of {height} x {width} px, seed "
+        f"{settings['num_samples']} held-out images of {height} x {width} px, seed "
         f"{settings['seed']}; {solver}, within {settings['budget']:g} evaluated pixels for each "
-        f"pixel, a gradient pass counted as {settings['gradient_weight']:g}; "
+        f"pixel, a backward pass counted as {settings['gradient_weight']:g}; "
         f"{settings['precision']}; denoiser {results.denoiser['file']} "
         f"({results.denoiser['weights_sha256'][:12]}). FID ({results.features['name']}): of whole "
         f"completions, given pixels included, to {settings['num_reference']:,} other crops; "

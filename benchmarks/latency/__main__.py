@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from benchmarks.experiment.folder import Experiment
 from benchmarks.latency.guard import expected_absence, repeats_within, slow_absence
-from benchmarks.latency.measure import measured_floor
+from benchmarks.latency.measure import measured_lower_bound
 from benchmarks.latency.picture import draw
 from benchmarks.latency.plan import Plan, planned, read_command
 from benchmarks.latency.records import Absence, LatencyResults, Point
@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the benchmark.
 
     Returns:
-        0 when every point is timed or was left out to save time, 1 when one failed, or the floor, 2
-        when nothing could be begun or written, 130 when interrupted.
+        0 when every point is timed or was left out to save time, 1 when one failed, or the lower
+        bound, 2 when nothing could be begun or written, 130 when interrupted.
     """
     return carried_out(Run.prepare, arguments)
 
@@ -110,8 +110,8 @@ class Run:
             for width in self.plan.canvases:
                 self._measure(width, progress)
             # Last, since a process keeps the memory that large batches have once taken.
-            if self.results.floor is None:
-                self._measure_floor(progress)
+            if self.results.lower_bound is None:
+                self._measure_lower_bound(progress)
         self._write_pages()
         screen = Console()
         screen.print(seconds_table(self.results))
@@ -120,13 +120,13 @@ class Run:
         screen.print(*notes(self.results), sep="\n", markup=False, highlight=False)
         console.print(f"picture: {folder / PICTURE}", markup=False)
         failed = any(item.failed for item in self.results.absences)
-        return 1 if failed or self.results.floor is None else 0
+        return 1 if failed or self.results.lower_bound is None else 0
 
-    def _measure_floor(self, progress: Progress) -> None:
+    def _measure_lower_bound(self, progress: Progress) -> None:
         batches = self.settings.batches
-        task = progress.add_task("floor", total=len(batches))
+        task = progress.add_task("lower bound", total=len(batches))
         try:
-            self.results.floor = measured_floor(
+            self.results.lower_bound = measured_lower_bound(
                 self.bench.denoiser.denoiser,
                 batches,
                 repeats=self.settings.repeats,
@@ -136,7 +136,7 @@ class Run:
             )
         except RuntimeError as error:
             # What was timed stands without it.
-            progress.console.print(f"the floor was not measured: {error}", markup=False)
+            progress.console.print(f"the lower bound was not measured: {error}", markup=False)
         progress.update(task, completed=len(batches))
         self.experiment.write()
 
@@ -205,7 +205,7 @@ class Run:
 def complete(results: LatencyResults, plan: Plan) -> bool:
     """Whether nothing is left to be measured; a strategy that has failed is tried again."""
     left = any(results.remaining(plan.strategies, width) for width in plan.canvases)
-    return not left and results.floor is not None
+    return not left and results.lower_bound is not None
 
 
 def fresh_results(

@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.latency.records import Batch, Floor
+from benchmarks.latency.records import Batch, LowerBound
 from denoisers.conditions import Conditions
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import Clock, synchronize
 from patchcanvas.window_batch import out_of_memory
 
-__all__ = ["measured_floor"]
+__all__ = ["measured_lower_bound"]
 
 
-def measured_floor(
+def measured_lower_bound(
     denoiser: PatchDenoiser,
     batches: tuple[int, ...],
     *,
@@ -23,7 +23,7 @@ def measured_floor(
     device: torch.device,
     clock: Clock = time.perf_counter,
     advance: Callable[[int], None] = lambda count: None,
-) -> Floor:
+) -> LowerBound:
     """Measures what a pixel costs in calls of whole patches, of several sizes.
 
     Args:
@@ -46,7 +46,7 @@ def measured_floor(
                 raise
             break
         advance(1)
-    return Floor(found, list(batches[len(found) :]))
+    return LowerBound(found, list(batches[len(found) :]))
 
 
 def _batch(

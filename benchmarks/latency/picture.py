@@ -1,4 +1,4 @@
-"""Seconds against width, as in Fig. 5 of DiffCollage (arXiv:2303.17076), and over the floor."""
+"""Seconds against width, as in Fig. 5 of DiffCollage (2303.17076), and over the lower bound."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,19 +31,19 @@ def draw(results: LatencyResults, path: Path) -> None:
 
 
 def seconds_against_width(results: LatencyResults) -> Figure:
-    """Returns the picture: seconds above, and below them how far above the floor they are.
+    """Returns the picture: seconds above, and below them how far above the lower bound they are.
 
     Bands are the middle half of the repeats. Names stand beside the last point of their line.
     """
     panels: list[tuple[str, Figures]] = [("seconds for one canvas", lambda point: point.latency)]
-    if results.floor is not None:
-        floor = results.floor
+    if results.lower_bound is not None:
+        lower_bound = results.lower_bound
 
-        def over_floor(point: Point) -> Spread:
-            least = point.floor_seconds(floor)
+        def over_lower_bound(point: Point) -> Spread:
+            least = point.lower_bound_seconds(lower_bound)
             return Spread.of([seconds / least for seconds in point.seconds])
 
-        panels.append(("seconds over those of the floor", over_floor))
+        panels.append(("seconds over those of the lower bound", over_lower_bound))
     height = TOP + BOTTOM + len(panels) * PANEL + (len(panels) - 1) * BETWEEN
     with style(FONT):
         figure = Figure(figsize=(WIDTH, height), dpi=DOTS)

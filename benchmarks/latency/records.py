@@ -10,7 +10,7 @@ from patchcanvas.accounting import NFECounter
 from patchcanvas.timing import Timing
 from strategies.canvas import Canvas
 
-__all__ = ["Absence", "Batch", "Floor", "LatencyResults", "Point"]
+__all__ = ["Absence", "Batch", "LatencyResults", "LowerBound", "Point"]
 
 YARDSTICK = "naive"  # what every strategy is compared with
 
@@ -31,7 +31,7 @@ class Batch:
 
 
 @dataclasses.dataclass(frozen=True)
-class Floor:
+class LowerBound:
     """The least that evaluating a pixel costs here, over batches of several sizes.
 
     Args:
@@ -61,7 +61,7 @@ class Point:
         strategy: Short name, or dotted path.
         width: Width of the canvas, in patches.
         canvas: Its height and width, in pixels.
-        network_calls: Calls of the network.
+        nfe: Calls of the network.
         patch_evaluations: Windows evaluated, halves counted as windows of their own.
         pixels: Pixels evaluated.
         backward_passes: Backward passes through the network.
@@ -77,7 +77,7 @@ class Point:
     strategy: str
     width: int
     canvas: tuple[int, int]
-    network_calls: int
+    nfe: int
     patch_evaluations: int
     pixels: int
     backward_passes: int
@@ -98,7 +98,7 @@ class Point:
             strategy=name,
             width=width,
             canvas=(canvas.height, canvas.width),
-            network_calls=metered.calls,
+            nfe=metered.calls,
             patch_evaluations=metered.patches,
             pixels=metered.pixels,
             backward_passes=metered.backward_passes,
@@ -137,14 +137,14 @@ class Point:
         """Share of the time spent inside the network, in [0, 1]."""
         return sum(self.network_seconds) / sum(self.seconds)
 
-    def floor_seconds(self, floor: Floor) -> float:
+    def lower_bound_seconds(self, lower_bound: LowerBound) -> float:
         """Seconds that its evaluations alone would take at the least cost of a pixel."""
-        forwards = self.pixels * floor.forward.forward
-        return forwards + self.backward_pixels * floor.backward.backward
+        forwards = self.pixels * lower_bound.forward.forward
+        return forwards + self.backward_pixels * lower_bound.backward.backward
 
-    def ratio_to_floor(self, floor: Floor) -> float:
-        """Median seconds over those of the floor."""
-        return self.latency.median / self.floor_seconds(floor)
+    def ratio_to_lower_bound(self, lower_bound: LowerBound) -> float:
+        """Median seconds over those of the lower bound."""
+        return self.latency.median / self.lower_bound_seconds(lower_bound)
 
     def ratio_to(self, other: "Point") -> Spread | None:
         """Seconds over those of another strategy in the same round; None if they share none."""
@@ -184,7 +184,7 @@ class LatencyResults(Record):
         steps: Steps of the solver.
         load: Mean number of busy processes in the minute before the run; None where the system
             does not say.
-        floor: What evaluating a pixel costs; None before it is measured.
+        lower_bound: What evaluating a pixel costs; None before it is measured.
         points: One for each strategy and width.
         absences: The points that are not there.
     """
@@ -198,7 +198,7 @@ class LatencyResults(Record):
     height: int
     steps: int
     load: float | None
-    floor: Floor | None = None
+    lower_bound: LowerBound | None = None
     points: list[Point] = dataclasses.field(default_factory=list)
     absences: list[Absence] = dataclasses.field(default_factory=list)
 

@@ -29,7 +29,7 @@ class LatencySettings:
         most_seconds: Most time for the repeats of one point. Where the warm-up says that they would
             take longer there are fewer, but not below 3; a point of which a single run would take
             longer is left out.
-        batches: Numbers of patches in one network call that the floor is looked for with.
+        batches: Numbers of patches in one network call that the lower bound is looked for with.
         solver: The way from noise to image, the same for every strategy: `heun`, `euler`,
             `ddim`, `dpmsolver++`, `deis`, or a class path; its own settings are solver.num_steps
             and so on.

@@ -5,7 +5,7 @@ from functools import partial
 
 from rich.table import Table
 
-from benchmarks.latency.records import Floor, LatencyResults, Point
+from benchmarks.latency.records import LatencyResults, LowerBound, Point
 from benchmarks.metrics.estimates import Spread
 from benchmarks.tables.columns import (
     ABSENT,
@@ -42,11 +42,11 @@ Figure = Spread | str | None
 DROPPED_FIRST = (
     "repeats",
     "patches",
-    "floor s",
-    "calls",
-    "gradient passes",
+    "lower bound s",
+    "NFE",
+    "backward passes",
     "MiB",
-    "px/px",
+    "NFE/px",
     f"{TIMES} naive",
     "in network",
 )
@@ -68,23 +68,23 @@ def seconds(results: LatencyResults) -> list[Column]:
 
 def costs(results: LatencyResults, width: int) -> list[Column]:
     """Returns the table of one width: a row a strategy, a column for all that it costs."""
-    names, floor = _names(results), results.floor
+    names, lower_bound = _names(results), results.lower_bound
 
-    def of_floor(figure: Callable[[Floor], float]) -> str:
-        return ABSENT if floor is None else significant(figure(floor))
+    def of_lower_bound(figure: Callable[[LowerBound], float]) -> str:
+        return ABSENT if lower_bound is None else significant(figure(lower_bound))
 
     cells: dict[str, Callable[[Point], Figure]] = {
         "seconds [quartiles]": lambda point: point.latency,
         "repeats": lambda point: f"{len(point.seconds)}",
         f"{TIMES} naive": results.ratio_to_naive,
-        "calls": lambda point: f"{point.network_calls:,}",
+        "NFE": lambda point: f"{point.nfe:,}",
         "patches": lambda point: f"{point.patch_evaluations:,}",
-        "px/px": lambda point: f"{point.nfe_per_pixel:,.1f}",
-        "gradient passes": lambda point: f"{point.backward_passes:,}",
+        "NFE/px": lambda point: f"{point.nfe_per_pixel:,.1f}",
+        "backward passes": lambda point: f"{point.backward_passes:,}",
         "MiB": lambda point: f"{point.peak_memory_mib:,.0f}",
         "in network": lambda point: f"{100 * point.network_share:.1f} %",
-        "floor s": lambda point: of_floor(point.floor_seconds),
-        f"{TIMES} floor": lambda point: of_floor(point.ratio_to_floor),
+        "lower bound s": lambda point: of_lower_bound(point.lower_bound_seconds),
+        f"{TIMES} lower bound": lambda point: of_lower_bound(point.ratio_to_lower_bound),
     }
     points = [results.point(name, width) for name in names]
     return [
@@ -98,7 +98,7 @@ def line_of(point: Point) -> str:
     return (
         f"{short(point.strategy)}, width {point.width}: "
         f"{_of(point, lambda p: p.latency)} s, "
-        f"{point.network_calls:,} calls, {point.nfe_per_pixel:,.1f} px/px, "
+        f"{point.nfe:,} calls, {point.nfe_per_pixel:,.1f} NFE/px, "
         f"{100 * point.network_share:.1f} % in network"
     )
 
@@ -118,7 +118,7 @@ def notes(results: LatencyResults) -> list[str]:
         f"of naive in the same round. MiB: {environment['memory']}. In network: share of the time "
         "in its forward and backward passes.",
     ]
-    found += _on_the_floor(results.floor)
+    found += _on_the_lower_bound(results.lower_bound)
     found += _reductions(results)
     found += [
         f"{'Failed' if item.failed else 'Left out'}: {item.strategy} at {item.width}: "
@@ -169,23 +169,24 @@ def costs_table(results: LatencyResults, patches: int, *, width: int | None = No
     )
 
 
-def _on_the_floor(floor: Floor | None) -> list[str]:
-    if floor is None:
-        return ["The floor was not measured."]
-    forward, backward = floor.forward, floor.backward
-    sizes = ", ".join(str(batch.patches) for batch in floor.batches)
+def _on_the_lower_bound(lower_bound: LowerBound | None) -> list[str]:
+    if lower_bound is None:
+        return ["The lower bound was not measured."]
+    forward, backward = lower_bound.forward, lower_bound.backward
+    sizes = ", ".join(str(batch.patches) for batch in lower_bound.batches)
     costs = [f"{significant(cost * 1e6)} {MICRO}" for cost in (forward.forward, backward.backward)]
     found = [
-        f"Floor: every pixel evaluated at {costs[0]}, the least of calls of {sizes} patches (that "
-        f"of {forward.patches}), and every pixel of a backward pass at {costs[1]} (that of "
+        f"Lower bound: every pixel evaluated at {costs[0]}, the least of calls of {sizes} patches "
+        f"(that of {forward.patches}), and every pixel of a backward pass at {costs[1]} (that of "
         f"{backward.patches}). Evaluations that are no patches, halves or whole canvases, may cost "
         "more or less."
     ]
-    if floor.too_large:
+    if lower_bound.too_large:
         found.append(
-            f"Memory did not suffice for calls of {', '.join(map(str, floor.too_large))} patches."
+            "Memory did not suffice for calls of "
+            f"{', '.join(map(str, lower_bound.too_large))} patches."
         )
-    elif len(floor.batches) > 1 and forward is floor.batches[-1]:
+    elif len(lower_bound.batches) > 1 and forward is lower_bound.batches[-1]:
         found.append("The largest calls were the cheapest: larger ones might cost less still.")
     return found
 

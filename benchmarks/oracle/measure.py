@@ -94,7 +94,7 @@ class Trial:
         """Returns the mean and the covariance of its canvases."""
         return outcome(
             self.make,
-            samples=self.settings.samples,
+            samples=self.settings.num_samples,
             batch_size=self.settings.batch_size,
             seed=self.settings.seed,
             differentiable=self.make_differentiably,
@@ -125,7 +125,7 @@ class Trial:
         noise = CanvasNoise(self.settings.seed, [0], dtype=torch.float64)
         self.strategy.generate(metered, self.case.canvas, noise, known=self._known(noise))
         return Evaluations(
-            network_calls=metered.calls,
+            nfe=metered.calls,
             patch_evaluations=metered.patches,
             nfe_per_pixel=metered.pixels / (self.case.canvas.height * self.case.canvas.width),
             backward_passes=metered.backward_passes,

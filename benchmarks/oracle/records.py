@@ -14,13 +14,13 @@ class Evaluations:
     """What one canvas asks of the denoiser.
 
     Args:
-        network_calls: Calls for one canvas alone.
+        nfe: Calls for one canvas alone.
         patch_evaluations: Windows evaluated, halves counted as windows of their own.
         nfe_per_pixel: Pixels evaluated for each pixel of the canvas.
         backward_passes: Backward passes.
     """
 
-    network_calls: int
+    nfe: int
     patch_evaluations: int
     nfe_per_pixel: float
     backward_passes: int

@@ -179,8 +179,8 @@ class OracleSettings:
             those of the solver.
         true_start: Whether these strategies are given a true sample of the window in the middle,
             so that what is measured is how they go on from there.
-        samples: Canvases of a strategy whose exact answer cannot be had, since it is not affine in
-            its noise, or since that takes too much; and most unit vectors.
+        num_samples: Canvases of a strategy whose exact answer cannot be had, since it is not affine
+            in its noise, or since that takes too much; and most unit vectors.
         batch_size: Canvases made at a time. Other sizes make other samples.
         seed: Seeds all noise.
         results: Folder of the runs; each gets a folder of its own in there.
@@ -196,7 +196,7 @@ class OracleSettings:
     solver: Solver = DEFAULT_SOLVER
     sequential_steps: int | None = 40
     true_start: bool = True
-    samples: int = 10000
+    num_samples: int = 10000
     batch_size: int = 1000
     seed: int = 0
     results: Path = Path("results")
@@ -210,7 +210,7 @@ class OracleSettings:
                 raise ValueError(
                     f"fields must be line, plane, or both with a comma between, got {field!r}{hint}"
                 )
-        for name, least in (("samples", 2), ("batch_size", 1), ("sequential_steps", 2)):
+        for name, least in (("num_samples", 2), ("batch_size", 1), ("sequential_steps", 2)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")

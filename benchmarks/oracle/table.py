@@ -27,13 +27,13 @@ FEW = 10  # samples a pixel below which what falls with their number is known bu
 
 # What a narrow terminal does without, the least important first.
 DROPPED_FIRST = (
-    "gradient passes",
+    "backward passes",
     "patches",
-    "calls",
+    "NFE",
     SAMPLED,
     "variance at end",
     "variance at seams",
-    "px/px",
+    "NFE/px",
     "seam corr.",
 )
 
@@ -84,9 +84,9 @@ def columns(record: CaseRecord) -> list[Column]:
     if not record.wraps[1]:
         cells["variance\nat end"] = lambda row: fixed(row.end_variance, 3)
     cells |= {
-        "calls": lambda row: f"{row.evaluations.network_calls:,}",
+        "NFE": lambda row: f"{row.evaluations.nfe:,}",
         "patches": lambda row: f"{row.evaluations.patch_evaluations:,}",
-        "px/px": lambda row: f"{row.evaluations.nfe_per_pixel:,.0f}",
+        "NFE/px": lambda row: f"{row.evaluations.nfe_per_pixel:,.0f}",
         "gradient\npasses": lambda row: f"{row.evaluations.backward_passes:,}",
     }
     return columns_of(ordered(record), cells)
@@ -98,7 +98,7 @@ def line_of(row: OracleRow) -> str:
     return (
         f"{short(row.strategy)}: {W2} {fixed(row.w2, 4)} ({error}), seam corr. "
         f"{fixed(row.seam_correlation, 3)}, variance at seams {fixed(row.edge_variance, 3)}, "
-        f"{row.evaluations.network_calls:,} calls; {row.seconds:.0f} s"
+        f"{row.evaluations.nfe:,} calls; {row.seconds:.0f} s"
     )
 
 
@@ -112,7 +112,7 @@ def notes(results: OracleResults) -> list[str]:
     rows = [row for record in results.cases for row in record.rows]
     found = [
         f"{W2}: squared 2-Wasserstein distance to the true field, over its variance. Variances "
-        "are over the field's too. px/px: pixels evaluated for each pixel of the canvas.",
+        "are over the field's too. NFE/px: pixels evaluated for each pixel of the canvas.",
         _steps(rows),
     ]
     counts = sorted({row.canvases for row in rows if row.sampling})

@@ -224,18 +224,18 @@ def _seconds(latency: Spread) -> Cell:
 
 def _calls(cost: Cost) -> Cell:
     gradients = f"+{cost.backward_passes:,}∇" if cost.backward_passes else ""
-    return Cell(f"{cost.network_calls:,}{gradients}", value=float(cost.network_calls))
+    return Cell(f"{cost.nfe:,}{gradients}", value=float(cost.nfe))
 
 
 COSTS: dict[str, tuple[str, Callable[[Cost], Cell]]] = {
     "seconds": ("s/canvas\n[quartiles]", lambda cost: _seconds(cost.latency)),
-    "calls": ("Calls", _calls),
+    "nfe": ("NFE", _calls),
     "evaluations": (
         "Evaluations",
         lambda cost: Cell(f"{cost.patch_evaluations:,}", value=float(cost.patch_evaluations)),
     ),
     "pixels": (
-        "px/px",
+        "NFE/px",
         lambda cost: Cell(rounded(cost.nfe_per_pixel), value=cost.nfe_per_pixel),
     ),
     "memory": (

@@ -15,7 +15,7 @@ def line_of(row: Row) -> str:
     ]
     if row.cost is not None:
         figures += [
-            f"{row.cost.network_calls:,} network calls",
+            f"{row.cost.nfe:,} forward passes",
             f"{row.cost.seconds_per_canvas:.3g} s a canvas",
         ]
     return f"{row.strategy}: {', '.join(figures) or 'no figures'}"

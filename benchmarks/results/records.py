@@ -14,7 +14,7 @@ class Cost:
     """What one canvas costs, in units that no machine changes and in this machine's.
 
     Args:
-        network_calls: Calls of the network for one canvas alone.
+        nfe: Calls of the network for one canvas alone.
         patch_evaluations: Windows evaluated for it, halves counted as windows of their own.
         nfe_per_pixel: Pixels the network evaluated for each pixel of the canvas.
         backward_passes: Backward passes through the network.
@@ -24,7 +24,7 @@ class Cost:
         peak_memory_mib: Peak memory of the device, or of the process on a CPU, in MiB.
     """
 
-    network_calls: int
+    nfe: int
     patch_evaluations: int
     nfe_per_pixel: float
     backward_passes: int

@@ -15,7 +15,7 @@ __all__ = ["comparison", "latex", "markdown"]
 BOLD = "Bold is the best strategy of a column, whether or not chance would explain it."
 # What a narrow terminal does without, the least important first.
 DROPPED_FIRST = (
-    "calls",
+    "nfe",
     "network",
     "memory",
     "evaluations",

@@ -274,7 +274,7 @@ def significant(value: float) -> str:
 def spread(value: Spread) -> Cell:
     """Returns a median with its quartiles, each of three digits.
 
-    >>> str(spread(Spread(0.25, 0.2, 0.5)))
+    >>> str(spread(Spread(0.25, 0.2, 0.5, repeats=5)))
     '0.250 [0.200, 0.500]'
     """
     quartiles = f"[{significant(value.lower)}, {significant(value.upper)}]"

@@ -57,7 +57,7 @@ def conditioner_of(
             "context.interpolate_to leads from the left end of a canvas to the right one: "
             "canvas.wrap_width must be false."
         )
-    end = image_file(settings, "to")
+    end = image_file(settings, "interpolate_to")
     seeds = seeds_of(settings, canvas, data, first=first, count=count)
     backbone = backbone_of(denoiser.told_by, settings.backbone) if settings.uses_tokens else None
     scale = (denoiser.told_by or {}).get("scale")

@@ -181,7 +181,7 @@ class ContextConditioner(Conditioner):
         names = ("mode", "gate", "prompt", "guide", "blur", "refinement_iterations", "fixed_ends")
         file = None if self.seeds is None else self.seeds.file
         return {name: getattr(self.settings, name) for name in names} | {
-            "guidance": self.settings.scale,
+            "guidance_scale": self.settings.scale,
             "image_sha256": None if file is None else file.sha256,
             "to_sha256": None if self.end is None else self.end.sha256,
             "backbone": None if self.backbone is None else self.backbone.fingerprint,

@@ -68,7 +68,7 @@ class Prompted(Conditioner):
             "mode": "text",
             "prompts": list(self.prompts),
             "negative_prompt": self.negative,
-            "guidance": self.guidance,
+            "guidance_scale": self.guidance,
             "shares": None if masks is None else masks.mean((1, 2)).tolist(),
         }
 

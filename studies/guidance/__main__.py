@@ -50,7 +50,7 @@ class Guidance(Study):
             prog=f"python -m {cls.PROGRAM}",
             description="Makes the right half of held-out images from the left one, under input "
             "guidance of several weights, and compares the texture of both halves. Write settings "
-            "as key=value, for example: weights=[0,1,2] num_images=200 budget=128.",
+            "as key=value, for example: weights=[0,1,2] num_samples=200 budget=128.",
             defaults={
                 "data": {"class_path": "datamodules.landscapes.Landscapes"},
                 "solver": described(DEFAULT_SOLVER),

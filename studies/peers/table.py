@@ -42,7 +42,7 @@ def seconds(results: PeerResults, *, decoded: bool) -> list[Column]:
     cells: dict[str, Callable[[Row], str | Cell]] = {
         "": lambda row: row.name,
         "views a call": lambda row: f"{row.batch or 'all'}",
-        "calls": lambda row: f"{row.calls:,}",
+        "NFE": lambda row: f"{row.calls:,}",
         "evaluations": lambda row: f"{row.evaluations:,}",
         "seconds": lambda row: spread(row.latency),
         "outside the U-Net, s": lambda row: spread(row.outside),
@@ -59,7 +59,7 @@ def overhead(results: PeerResults) -> list[Column]:
     alone = results.row(FORWARDS, None)
     cells: dict[str, Callable[[Row], str | Cell]] = {
         "": lambda row: row.name,
-        "calls": lambda row: f"{row.calls:,}",
+        "NFE": lambda row: f"{row.calls:,}",
         "evaluations": lambda row: f"{row.evaluations:,}",
         "seconds": lambda row: spread(row.latency),
         f"{TIMES} alone": lambda row: spread(row.ratio_to(alone)),
