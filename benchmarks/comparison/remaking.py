@@ -36,13 +36,14 @@ def remake(origin: Origin, settings: AgainSettings) -> Remake:
     else:
         (strategy,), canvas = asked.strategies.values(), asked.canvas
         telling = asked.telling
+    seeds = asked.telling.seeds
     now = dataclasses.replace(
         origin,
         strategy=described_strategy(strategy),
         told=telling.description,
         denoiser=described_denoiser(asked.model.description),
         inputs=hashes_of_regions(plan.settings.context)
-        | ({SEEDS: asked.telling.seeds.sha256} if shown else {}),
+        | ({SEEDS: seeds.sha256} if shown and seeds is not None else {}),
         environment=surroundings(device, strategy),
     )
     calls = network_calls(strategy, asked.model, canvas, telling)

@@ -21,6 +21,7 @@ from benchmarks.experiment.pictures import picture_files, write_pictures
 from benchmarks.experiment.processes import LostProcessError, SharedError, is_fatal, runs_of
 from benchmarks.metrics.reference import reference_of
 from benchmarks.metrics.ruler import Figures, Ruler, read_off
+from datamodules.patches import PatchData
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import Telling
 from patchcanvas.making import Maker
@@ -143,13 +144,13 @@ class Comparison:
                 f"no real canvases for seams and drift: {ruler.why_no_long_crops}", markup=False
             )
         if settings.real is not None and self.run.results.real is None:
-            self.run.results.real = self._real_row(ruler, progress)
+            self.run.results.real = self._real_row(settings.real, ruler, progress)
             self._keep()
             self._tell(self.run.results.real)
             told(progress, line_of(self.run.results.real))
         return ruler
 
-    def _real_row(self, ruler: Ruler, progress: Progress) -> Row:
+    def _real_row(self, real: PatchData, ruler: Ruler, progress: Progress) -> Row:
         """Measures real canvases that the reference does not hold, as many as there are samples.
 
         Where no image is large enough: square crops, by the figures that need no more.
@@ -164,10 +165,10 @@ class Comparison:
         for run in self.run.processes.share(
             runs_of(list(range(settings.num_samples)), longest=CHUNK)
         ):
-            crops = settings.real.crops("test", len(run), *size, first=first + run.start)
+            crops = real.crops("test", len(run), *size, first=first + run.start)
             metrics.update(crops, torch.tensor(run))
             progress.advance(task, len(run))
-        pictures = ruler.long_crops[: settings.pictures] if long else []
+        pictures = [] if ruler.long_crops is None else [*ruler.long_crops[: settings.pictures]]
         return self._row(
             "real",
             read_off(metrics),
@@ -309,8 +310,7 @@ class Comparison:
     ) -> Callable[[int, range], Origin]:
         """Returns what says of a sample of a row what it was made from."""
         settings, seeds = self.run.plan.settings, self.run.telling.seeds
-        shown = seeds is not None and settings.context.shows_seeds
-        facts = {
+        facts: dict[str, Any] = {
             "program": "benchmarks.run",
             "command": self.run.arguments,
             "row": name,
@@ -320,7 +320,7 @@ class Comparison:
             "told": telling.description,
             "denoiser": described_denoiser(self.run.model.description),
             "inputs": hashes_of_regions(settings.context)
-            | ({SEEDS: seeds.sha256} if shown else {}),
+            | ({SEEDS: seeds.sha256} if seeds is not None and settings.context.shows_seeds else {}),
             "environment": surroundings(
                 self.run.processes.device, strategy, self.run.results.environment
             ),
@@ -356,12 +356,12 @@ class Comparison:
                 "or nothing to compare with.",
                 markup=False,
             )
-        compared = cost is not None
+        core = None if strategy is None else strategy.core
         return Row(
             strategy=name,
-            parallel=isinstance(strategy.core, ParallelStrategy) if compared else None,
+            parallel=isinstance(core, ParallelStrategy) if cost is not None else None,
             border_columns=[] if borders is None else list(borders.columns),
-            settings={} if strategy is None else plain(strategy.core),
+            settings={} if core is None else plain(core),
             fingerprint=self._fingerprint(ruler, strategy, telling),
             figures=figures.single,
             real=real.single,

@@ -148,7 +148,8 @@ def outcome(
         rows = jacobian(differentiable)
         error = misfit(rows, make, centre, seed=seed)
         if error < TOLERANCE:
-            square = sum(part.flatten(1) @ part.flatten(1).mT for part in rows.values())
+            products = (part.flatten(1) @ part.flatten(1).mT for part in rows.values())
+            square = sum(products, centre.new_zeros(pixels, pixels))
             advance(1.0)
             return Outcome(centre.flatten(), square, "gradient", pixels, numbers, error)
     error = nonlinearity(make, centre, seed=seed)
@@ -219,7 +220,8 @@ def misfit(rows: Rows, make: Make, centre: Image, *, seed: int) -> float:
     made = (make(noise) - centre).flatten(1)
     expected = torch.zeros_like(made)
     for (purpose, step), part in rows.items():
-        drawn = noise.draw(purpose, step, tuple(part.shape[2:]))
+        channels, height, width = part.shape[2:]
+        drawn = noise.draw(purpose, step, (channels, height, width))
         expected += drawn.flatten(1) @ part.flatten(1).mT
     return _relative(made - expected, made)
 
