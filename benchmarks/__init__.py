@@ -1,1 +1,1 @@
-"""The harness: one denoiser, every strategy, one ruler."""
+"""The harness: one denoiser, every strategy, one suite."""

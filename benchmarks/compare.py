@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.comparison.fingerprint import MUST_AGREE, other_definition
-from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.catalogue import FIGURES
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.fingerprint import MUST_AGREE, other_definition
+from benchmarks.results.records import Results, Row
 from benchmarks.tables.columns import by_rows, terminal
 from patchcanvas.records import changes, read_record
 

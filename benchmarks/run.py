@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         plan = parse(arguments)
+        settings = plan.settings
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError) as error:
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     from benchmarks.report.publishing import publish, refuse_missing
 
     try:
-        refuse_missing(plan.settings.latency)
+        refuse_missing(settings.latency)
         comparison = Comparison(prepared(plan, arguments))
     except KeyboardInterrupt:
         return 130
@@ -46,7 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
     processes = comparison.run.processes
     told = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not processes.first)
     try:
-        outcome = comparison.execute(told, publish)
+        outcome = comparison.execute(
+            told,
+            lambda run: publish(
+                run.results,
+                run.experiment.path,
+                shown=run.conditioner.pictured(min(settings.pictures, settings.num_samples)),
+                latency=settings.latency,
+                drawn=run.loggers.picture,
+            ),
+        )
     except KeyboardInterrupt:
         told.print("interrupted; the same command goes on from here.")
         return 130

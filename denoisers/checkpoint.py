@@ -164,8 +164,7 @@ def load_checkpoint(path: str | Path, *, device: torch.device | str = "cpu") -> 
     if Path(path).suffix != ".safetensors":
         refuse_foreign(Path(path))
     path = _checked_suffix(path)
-    beside = _read_beside(path)
-    recipe = _recipe(beside, path)
+    beside, recipe = _read_beside(path)
     try:
         denoiser = recipe.build()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
@@ -311,26 +310,18 @@ def refuse_foreign(path: Path) -> None:
         raise CheckpointError(f"a denoiser is a .safetensors file of ours, but {path} {said}.")
 
 
-def _read_beside(path: Path) -> dict[str, Any]:
-    """Returns what stands in the .json beside a file."""
+def _read_beside(path: Path) -> tuple[dict[str, Any], Recipe]:
+    """Returns what stands in the .json beside a file, and what rebuilds the denoiser of it."""
     beside = path.with_suffix(".json")
     for file in (path, beside):
         if not file.is_file():
             refuse_foreign(path)
             raise CheckpointError(f"no denoiser at {path}: {file} is missing.")
     try:
-        return json.loads(beside.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(beside.read_text())
+        return content, Recipe(**content["denoiser"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{beside} is damaged or not ours: {error!r}") from error
-
-
-def _recipe(beside: dict[str, Any], path: Path) -> Recipe:
-    try:
-        return Recipe(**beside["denoiser"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path.with_suffix('.json')} is damaged or not ours: {error!r}"
-        ) from error
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

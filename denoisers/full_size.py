@@ -12,7 +12,7 @@ What the filling does to the estimate of a perfect denoiser:
                 proportion to K_rf / sigma_max.
     grey        It is taken for part of the image, which is grey there.
     mirrored    Its noise is taken for other noise, so what is coarse seems known from twice as many
-                pixels, and canvases lose variance at borders; but nothing in it looks unlike a
+                pixels, and canvases lose variance at edges; but nothing in it looks unlike a
                 patch.
 """
 

@@ -377,7 +377,7 @@ class DenoiserTraining(L.LightningModule):
         alone = Conditions(place=example.told.place, plan=example.told.plan)
         generator = self._generator(stage, batch_idx, self.global_rank)
         losses = self._band_losses(example.x0, alone, generator)
-        self.log(f"{stage}/loss_untold", torch.stack(losses).mean(), sync_dist=True)
+        self.log(f"{stage}/loss_unconditional", torch.stack(losses).mean(), sync_dist=True)
 
     def _band_losses(
         self, x0: Image, told: Conditions | None, generator: Generator

@@ -16,7 +16,7 @@ from denoisers.wrapper import Answer, Ask, PatchWrapper
 
 __all__ = [
     "Clock",
-    "Metered",
+    "NFECounter",
     "memory_source",
     "peak_memory_mib",
     "reset_peak_memory",
@@ -29,7 +29,7 @@ CLEAR_REFS = Path("/proc/self/clear_refs")  # Linux; proc(5)
 RESET_PEAK = "5"
 
 
-class Metered(PatchWrapper):
+class NFECounter(PatchWrapper):
     """A patch denoiser that counts what it is asked and times its answers.
 
     An estimate with its variance is one call, as an estimate alone. Time inside the network is that
@@ -44,8 +44,8 @@ class Metered(PatchWrapper):
         calls: Network calls.
         patches: Images evaluated, over all calls; halves count as images of their own.
         pixels: Pixels evaluated, over all calls.
-        gradient_passes: Backward passes through the network.
-        gradient_pixels: Pixels of the estimates that these began with.
+        backward_passes: Backward passes through the network.
+        backward_pixels: Pixels of the estimates that these began with.
     """
 
     def __init__(self, denoiser: PatchDenoiser, *, clock: Clock = time.perf_counter) -> None:
@@ -58,8 +58,8 @@ class Metered(PatchWrapper):
         self.calls = 0
         self.patches = 0
         self.pixels = 0
-        self.gradient_passes = 0
-        self.gradient_pixels = 0
+        self.backward_passes = 0
+        self.backward_pixels = 0
         self._seconds = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
@@ -83,8 +83,8 @@ class Metered(PatchWrapper):
         running: list[Callable[[], None]] = []
 
         def arrives(gradient: Image) -> None:
-            self.gradient_passes += 1
-            self.gradient_pixels += gradient[:, 0].numel()
+            self.backward_passes += 1
+            self.backward_pixels += gradient[:, 0].numel()
             if x_t.requires_grad:
                 running.append(self._start(gradient.device))
 

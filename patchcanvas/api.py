@@ -49,7 +49,7 @@ from strategies.catalogue import names, strategy_class
 
 __all__ = ["Callback", "LoadedDenoiser", "generate", "load_denoiser", "outpaint", "strategy"]
 
-# Told after every network call how many there were and how many there will be.
+# ContextConditioner after every network call how many there were and how many there will be.
 Callback = Callable[[int, int], None]
 Image = str | os.PathLike | Picture.Image | np.ndarray | torch.Tensor
 
@@ -62,7 +62,7 @@ CALLED = {
     "canvas.wrap_width": "wrap_width",
     "context.prompt": "prompt",
     "context.negative_prompt": "negative_prompt",
-    "context.guidance": "guidance_scale",
+    "context.guidance_scale": "guidance_scale",
     "solver.num_steps": "num_steps",
 }
 

@@ -17,8 +17,8 @@ from typing_extensions import override
 
 from denoisers.conditions import Taken
 from denoisers.contract import Image, PatchDenoiser, Sigma, Variance
-from patchcanvas.accounting import Metered
-from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.accounting import NFECounter
+from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner
 from patchcanvas.model import Model
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
@@ -128,10 +128,10 @@ class Spent:
     gradients: float
 
     @classmethod
-    def of(cls, metered: Metered, canvas: Canvas, *, canvases: int = 1) -> "Spent":
+    def of(cls, metered: NFECounter, canvas: Canvas, *, canvases: int = 1) -> "Spent":
         """Returns what was counted, for each of so many canvases."""
         pixels = canvas.height * canvas.width * canvases
-        return cls(metered.pixels / pixels, metered.gradient_pixels / pixels)
+        return cls(metered.pixels / pixels, metered.backward_pixels / pixels)
 
     def total(self, gradient_weight: float) -> float:
         """Returns both in evaluations."""
@@ -142,9 +142,9 @@ def dry_run(
     strategy: Strategy,
     denoiser: PatchDenoiser,
     canvas: Canvas,
-    telling: Telling = UNTOLD,
+    conditioner: Conditioner = NO_CONTEXT,
     known: Known | None = None,
-) -> Metered:
+) -> NFECounter:
     """Returns the meter after one canvas, without asking `denoiser` for anything.
 
     Guidance and plans count, what a backbone does to encode an image does not. Of several canvases
@@ -153,9 +153,9 @@ def dry_run(
     Raises:
         ValueError: If the strategy cannot make such a canvas with such a denoiser.
     """
-    metered = Metered(FreeDenoiser.like(denoiser))
+    metered = NFECounter(FreeDenoiser.like(denoiser))
     noise = NoNoise(1 if known is None else len(known.mask))
-    telling.free.generate(strategy, metered, canvas, noise, known=known)
+    conditioner.free.generate(strategy, metered, canvas, noise, known=known)
     return metered
 
 
@@ -163,7 +163,7 @@ def spent_on(
     strategy: Strategy,
     denoiser: PatchDenoiser,
     canvas: Canvas,
-    telling: Telling = UNTOLD,
+    conditioner: Conditioner = NO_CONTEXT,
     known: Known | None = None,
 ) -> Spent:
     """Returns what one canvas asks of `denoiser`, which is not called.
@@ -174,11 +174,17 @@ def spent_on(
         ValueError: If the strategy cannot make such a canvas with such a denoiser.
     """
     canvases = 1 if known is None else len(known.mask)
-    return Spent.of(dry_run(strategy, denoiser, canvas, telling, known), canvas, canvases=canvases)
+    return Spent.of(
+        dry_run(strategy, denoiser, canvas, conditioner, known), canvas, canvases=canvases
+    )
 
 
 def network_calls(
-    strategy: Strategy, model: Model, canvas: Canvas, telling: Telling, known: Known | None = None
+    strategy: Strategy,
+    model: Model,
+    canvas: Canvas,
+    conditioner: Conditioner,
+    known: Known | None = None,
 ) -> int:
     """Returns how often the network is called for one picture, without calling it.
 
@@ -186,13 +192,13 @@ def network_calls(
         strategy: Makes it, fitted to the model.
         model: The denoiser and what belongs to it.
         canvas: Its size, in pixels.
-        telling: What is told.
+        conditioner: What is told.
         known: What is given of it.
     """
     if model.scale > 1:
         sizes = model.scale, model.channels, model.denoiser.channels
         strategy = on_latents(strategy.core, FreeCodec(*sizes))
-    return dry_run(strategy, model.denoiser, canvas, telling, known).calls
+    return dry_run(strategy, model.denoiser, canvas, conditioner, known).calls
 
 
 def steps_within(
@@ -200,7 +206,7 @@ def steps_within(
     denoiser: PatchDenoiser,
     canvas: Canvas,
     budget: float,
-    telling: Telling = UNTOLD,
+    conditioner: Conditioner = NO_CONTEXT,
     *,
     known: Known | None = None,
     gradient_weight: float = 0.0,
@@ -215,7 +221,7 @@ def steps_within(
         denoiser: What it will run on, or a `FreeDenoiser` like it; it is not called.
         canvas: What it will make.
         budget: Most pixels that may be evaluated for each pixel of the canvas.
-        telling: What it is told.
+        conditioner: What it is told.
         known: What is given of the canvas; where several canvases are given different pixels, their
             mean cost counts.
         gradient_weight: Evaluations that a gradient pass counts for; with 0 the budget is one of
@@ -230,7 +236,7 @@ def steps_within(
 
     @functools.cache
     def cost(steps: int) -> float:
-        return spent_on(make(steps), denoiser, canvas, telling, known).total(gradient_weight)
+        return spent_on(make(steps), denoiser, canvas, conditioner, known).total(gradient_weight)
 
     fewest = _fewest(make)
     least, more = cost(fewest), cost(2 * fewest)

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 from torch import Tensor
 
 from patchcanvas.pictures import write_picture
-from patchcanvas.provenance import Origin
+from patchcanvas.provenance import Provenance
 
 __all__ = ["GeneratedImage"]
 
@@ -26,7 +26,7 @@ class GeneratedImage:
     """
 
     pixels: UInt8[Tensor, "3 height width"]
-    origin: Origin
+    origin: Provenance
     profile: bytes | None = None
 
     @property

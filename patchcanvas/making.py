@@ -11,8 +11,8 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from denoisers.contract import PatchDenoiser
-from patchcanvas.accounting import Metered, synchronize
-from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.accounting import NFECounter, synchronize
+from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.environment import (
     device_name,
@@ -72,7 +72,7 @@ class Maker:
         canvas: Their size.
         seed: The run's seed.
         device: Where they are made.
-        telling: What they are told.
+        conditioner: What they are told.
         known: Pixels that are given, the same ones for all; they come back bit by bit.
         calls: Network calls that a batch takes; None if that is not known.
         advance: Told of every network call what part of how many canvases it is; of nothing where
@@ -80,11 +80,11 @@ class Maker:
     """
 
     strategy: Strategy
-    denoiser: Metered
+    denoiser: NFECounter
     canvas: Canvas
     seed: int
     device: torch.device
-    telling: Telling = UNTOLD
+    conditioner: Conditioner = NO_CONTEXT
     known: Known | None = None
     calls: int | None = None
     advance: Callable[[float], None] = lambda canvases: None
@@ -100,7 +100,9 @@ class Maker:
         denoiser = self._watched(len(indices))
         self.denoiser.reset()
         begun = time.perf_counter()
-        image = self.telling.generate(self.strategy, denoiser, self.canvas, noise, known=self.known)
+        image = self.conditioner.generate(
+            self.strategy, denoiser, self.canvas, noise, known=self.known
+        )
         synchronize(image.device)
         seconds = time.perf_counter() - begun
         if not image.isfinite().all():
@@ -166,7 +168,7 @@ class Working(Protocol):
 
 
 def refuse_misfits(
-    name: str, strategy: Strategy, model: Model, canvas: Canvas, telling: Telling
+    name: str, strategy: Strategy, model: Model, canvas: Canvas, conditioner: Conditioner
 ) -> None:
     """Checks that a strategy can make such canvases so told.
 
@@ -175,8 +177,8 @@ def refuse_misfits(
     """
     try:
         strategy.refuse_denoiser(model.denoiser)
-        strategy.borders(model.denoiser, canvas)
-        telling.refuse_misfits(strategy, model.denoiser, canvas)
+        strategy.window_edges(model.denoiser, canvas)
+        conditioner.refuse_misfits(strategy, model.denoiser, canvas)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

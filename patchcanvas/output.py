@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from patchcanvas.provenance import Origin
+from patchcanvas.provenance import Provenance
 
 __all__ = ["record_of", "refuse_foreign", "refuse_inputs", "refuse_unwritable"]
 
@@ -50,9 +50,9 @@ def refuse_unwritable(folder: Path) -> None:
         raise PermissionError(f"nothing can be written in {folder}: give another output=.")
 
 
-def record_of(file: Path) -> Origin | None:
+def record_of(file: Path) -> Provenance | None:
     """Returns the record of a picture; None for whatever else there is."""
     try:
-        return Origin.read(file)
+        return Provenance.read(file)
     except (OSError, ValueError):
         return None

@@ -9,18 +9,18 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from denoisers.contract import PatchDenoiser
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import network_calls
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.settings import DEFAULT_CONTEXT, PictureSettings
-from patchcanvas.context.conditioner import Telling
+from patchcanvas.context.conditioner import Conditioner
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.environment import resolve_device
 from patchcanvas.making import Maker, refuse_misfits, tuned
 from patchcanvas.model import load_model, refuse_settings_of_pretrained
 from patchcanvas.pictures import write_picture
 from patchcanvas.provenance import (
-    Origin,
+    Provenance,
     described_denoiser,
     described_strategy,
     hashes_of_regions,
@@ -105,7 +105,7 @@ class LoadedDenoiser:
         refuse_settings_of_pretrained(self.name, negative_prompt=negative_prompt)
         pretrained = self.model.pretrained
         if pretrained is not None and pretrained.prompts is not None:
-            pretrained.denoiser.untold = pretrained.prompts.untold(negative_prompt)
+            pretrained.denoiser.unconditional = pretrained.prompts.unconditional(negative_prompt)
         self.negative_prompt = negative_prompt
 
 
@@ -121,7 +121,7 @@ class Painting:
 
     settings: PictureSettings
     maker: Maker
-    facts: Origin
+    facts: Provenance
 
     @property
     def stem(self) -> str:
@@ -144,7 +144,7 @@ class Painting:
         """Returns the picture that a canvas becomes."""
         return canvas
 
-    def origin(self, sample: int) -> Origin:
+    def origin(self, sample: int) -> Provenance:
         """Returns what a sample is made from."""
         return dataclasses.replace(self.facts, sample=sample)
 
@@ -184,11 +184,11 @@ def maker_and_facts(
     arguments: list[str],
     loaded: LoadedDenoiser,
     canvas: Canvas,
-    telling: Telling,
+    conditioner: Conditioner,
     *,
     known: Known | None = None,
     inputs: dict[str, str],
-) -> tuple[Maker, Origin]:
+) -> tuple[Maker, Provenance]:
     """Returns what makes pictures, checked, and what they are made from.
 
     Args:
@@ -197,7 +197,7 @@ def maker_and_facts(
         arguments: The words that asked for it.
         loaded: The denoiser, whose networks are placed last of all.
         canvas: What is made.
-        telling: What is told.
+        conditioner: What is told.
         known: Pixels that are given, on the CPU.
         inputs: SHA-256 of what else goes in, by name.
 
@@ -207,8 +207,8 @@ def maker_and_facts(
     (name,) = command.classes
     model, settings = loaded.model, command.settings
     strategy = fitted_strategy(command, loaded)
-    refuse_misfits(name, strategy, model, canvas, telling)
-    facts = Origin(
+    refuse_misfits(name, strategy, model, canvas, conditioner)
+    facts = Provenance(
         program=program,
         command=arguments,
         row=name,
@@ -217,21 +217,21 @@ def maker_and_facts(
         seed=settings.seed,
         strategy=described_strategy(strategy),
         settings=command.record,
-        told=telling.description,
+        told=conditioner.description,
         denoiser=described_denoiser(model.description),
         inputs=inputs | hashes_of_regions(settings.context),
         environment=surroundings(loaded.device, strategy),
     )
-    calls = network_calls(strategy, model, canvas, telling, known)
+    calls = network_calls(strategy, model, canvas, conditioner, known)
     if known is not None:
         known = Known(known.y.to(loaded.device), known.mask.to(loaded.device))
     maker = Maker(
         strategy,
-        Metered(loaded.denoiser),
+        NFECounter(loaded.denoiser),
         canvas,
         settings.seed,
         loaded.device,
-        telling.to(loaded.device),
+        conditioner.to(loaded.device),
         known=known,
         calls=calls,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from patchcanvas.cli.settings import PictureSettings
 from patchcanvas.output import record_of, refuse_foreign, refuse_inputs, refuse_unwritable
-from patchcanvas.provenance import Origin
+from patchcanvas.provenance import Provenance
 
 __all__ = [
     "asked_files",
@@ -42,7 +42,7 @@ def asked_files(settings: PictureSettings, program: str) -> list[Path] | None:
     return files
 
 
-def new_files(folder: Path, stem: str, origins: list[Origin]) -> list[Path]:
+def new_files(folder: Path, stem: str, origins: list[Provenance]) -> list[Path]:
     """Returns files that nothing else has, with a number where another picture has the name.
 
     Args:
@@ -64,23 +64,23 @@ def numbered(path: Path, count: int) -> list[Path]:
     return [path.with_name(f"{path.stem}-{number:03d}{path.suffix}") for number in range(count)]
 
 
-def holds_same(file: Path, origin: Origin) -> bool:
+def holds_same(file: Path, origin: Provenance) -> bool:
     """Whether the very picture that is to be made is there."""
     found = record_of(file)
     return found is not None and same_picture(found, origin)
 
 
-def holds_another(file: Path, origin: Origin) -> bool:
+def holds_another(file: Path, origin: Provenance) -> bool:
     """Whether something else is there."""
     return file.exists() and not holds_same(file, origin)
 
 
-def same_picture(one: Origin, other: Origin) -> bool:
+def same_picture(one: Provenance, other: Provenance) -> bool:
     """Whether two records are of one picture, whatever it and what it was made from are called."""
     return _what(one) == _what(other)
 
 
-def _what(origin: Origin) -> dict[str, Any]:
+def _what(origin: Provenance) -> dict[str, Any]:
     content = origin.plainly()
     del content["command"]
     content["settings"] = {k: v for k, v in content["settings"].items() if k not in HOW}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from datamodules.image_file import opened
 from patchcanvas.files import whole
-from patchcanvas.provenance import CHUNK, Origin
+from patchcanvas.provenance import CHUNK, Provenance
 
 __all__ = ["LARGEST_PROFILE", "read_picture", "write_picture"]
 
@@ -22,7 +22,7 @@ def write_picture(
     canvas: UInt8[Tensor, "channels height width"],
     path: Path,
     *,
-    origin: Origin | None = None,
+    origin: Provenance | None = None,
     profile: bytes | None = None,
 ) -> None:
     """Writes a canvas in one stroke; a file that is there is whole.

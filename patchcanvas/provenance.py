@@ -21,7 +21,7 @@ __all__ = [
     "CHUNK",
     "KNOWN",
     "SEEDS",
-    "Origin",
+    "Provenance",
     "described_denoiser",
     "described_strategy",
     "hashes_of_regions",
@@ -40,7 +40,7 @@ QUOTED = ("device", "python", "versions", "commit")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Origin:
+class Provenance:
     """What a picture was made from, as plain values.
 
     Args:
@@ -53,7 +53,7 @@ class Origin:
         seed: Seed of the noise.
         strategy: Every setting of the strategy, its solver's included.
         settings: Every setting of the command, defaults included.
-        told: What the denoiser was told.
+        conditioning: What the denoiser was told.
         denoiser: The denoiser, with the hash of its weights.
         inputs: SHA-256 of what else went in, by name: image and mask, `SEEDS`, masks of regions.
         environment: Device, versions, commit, and a hash of the code.
@@ -69,7 +69,7 @@ class Origin:
     seed: int
     strategy: dict[str, Any]
     settings: dict[str, Any]
-    told: dict[str, Any]
+    conditioning: dict[str, Any]
     denoiser: dict[str, Any]
     inputs: dict[str, str]
     environment: dict[str, Any]
@@ -80,7 +80,7 @@ class Origin:
         return json.dumps(dataclasses.asdict(self), allow_nan=False, default=str)
 
     @classmethod
-    def read(cls, path: Path) -> "Origin":
+    def read(cls, path: Path) -> "Provenance":
         """Reads the record of a PNG.
 
         Raises:
@@ -102,7 +102,7 @@ class Origin:
         """Returns all of it as it comes back from a file."""
         return json.loads(self.text)
 
-    def differences(self, other: "Origin", name: str) -> dict[str, tuple[Any, Any]]:
+    def differences(self, other: "Provenance", name: str) -> dict[str, tuple[Any, Any]]:
         """Returns what two records differ in under one of their names, nested ones with dots."""
         return changes(self.plainly()[name], other.plainly()[name])
 

@@ -13,7 +13,7 @@ from strategies.latent import Decoding
 __all__ = ["DEFAULT_RUNTIME", "Runtime"]
 
 Attention = Literal["efficient", "sliced"]
-Offload = Literal["none", "parts", "layers"]
+Offload = Literal["none", "model", "sequential"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ import torch
 
 from patchcanvas.accounting import (
     Clock,
-    Metered,
+    NFECounter,
     peak_memory_mib,
     reset_peak_memory,
     synchronize,
 )
-from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -44,14 +44,14 @@ class Bench:
         device: Where it runs.
         seed: Seeds the noise, the same for every run.
         clock: Tells the time, in seconds.
-        telling: What canvases are told.
+        conditioner: What canvases are told.
     """
 
-    denoiser: Metered
+    denoiser: NFECounter
     device: torch.device
     seed: int = 0
     clock: Clock = time.perf_counter
-    telling: Telling = UNTOLD
+    conditioner: Conditioner = NO_CONTEXT
 
     @torch.no_grad()
     def run(self, strategy: Strategy, canvas: Canvas) -> Timing:
@@ -66,7 +66,7 @@ class Bench:
         synchronize(self.device)
         begun = self.clock()
         noise = CanvasNoise(self.seed, [0], device=self.device)
-        image = self.telling.generate(strategy, self.denoiser, canvas, noise)
+        image = self.conditioner.generate(strategy, self.denoiser, canvas, noise)
         synchronize(self.device)
         seconds = self.clock() - begun
         if not image.isfinite().all():

@@ -7,7 +7,7 @@ from typing import Any
 from denoisers.contract import Image, PatchDenoiser
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun, Solver
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.windows import Tiling
 
 __all__ = ["Strategy"]
@@ -71,7 +71,7 @@ class Strategy(abc.ABC):
         return canvas
 
     @abc.abstractmethod
-    def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
+    def window_edges(self, denoiser: PatchDenoiser, canvas: Canvas) -> WindowEdges:
         """Returns where seams would be: the edges of windows inside the canvas."""
 
     def starts_at(self, denoiser: PatchDenoiser, canvas: Canvas) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from denoisers.contract import Image, Mask, Sigma
 
-__all__ = ["Borders", "Canvas", "Known"]
+__all__ = ["Canvas", "Known", "WindowEdges"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class Known:
 
 
 @dataclasses.dataclass(frozen=True)
-class Borders:
+class WindowEdges:
     """Where windows begin or end inside a canvas, in pixels: row r lies between r - 1 and r."""
 
     rows: tuple[int, ...]

@@ -118,7 +118,7 @@ class CanvasContext:
     """Tokens, guides and places of the windows of any canvas.
 
     One row holds for all samples, or there is one for each. With nothing given, windows are told
-    where they lie and which of their pixels are known: `seedless`.
+    where they lie and which of their pixels are known: `unconditional`.
 
     Args:
         tokens: What a backbone says of a seed image or of a text.

@@ -53,7 +53,7 @@ class DiffCollage(ParallelStrategy):
     The settings that it shares with others are those of `ParallelStrategy`.
 
     Args:
-        conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
+        known_method: How given pixels act on the canvas: `replacement` or `reconstruction`.
         overlap: What neighbouring windows share, in pixels, at most half a window; None for half a
             window. The network is evaluated on what is shared, so it must know that size, a
             multiple of its own, unless `variables` says otherwise: half a patch is what it is

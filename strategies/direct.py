@@ -11,7 +11,7 @@ import torch
 from typing_extensions import override
 
 from denoisers.contract import PatchDenoiser
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 from strategies.collage import Weighted
 from strategies.parallel import ParallelStrategy
 from strategies.windows import Regions
@@ -30,9 +30,9 @@ class Direct(ParallelStrategy):
     Args:
         solver: Carries noise to images; the same for all strategies of a comparison.
         window: The least height and width of a canvas, in pixels, and the distances of what
-            `borders` returns; None for the denoiser's patch size.
+            `edges` returns; None for the denoiser's patch size.
         max_batch: Most canvases in one network call; None for no limit.
-        conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
+        known_method: How given pixels act on the canvas: `replacement` or `reconstruction`.
     """
 
     @override
@@ -72,15 +72,15 @@ class Direct(ParallelStrategy):
         return [Weighted(Regions(height, width, ((0, 0),)), weight)]
 
     @override
-    def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
-        """Returns multiples of the window: there are no borders, these are for comparison.
+    def window_edges(self, denoiser: PatchDenoiser, canvas: Canvas) -> WindowEdges:
+        """Returns multiples of the window: there are no edges, these are for comparison.
 
         Raises:
             ValueError: If the canvas is one that `generate` would refuse.
         """
         self.planned(denoiser, canvas)
         rows, columns = self.window_of(denoiser)
-        return Borders(
+        return WindowEdges(
             tuple(range(rows, canvas.height, rows)), tuple(range(columns, canvas.width, columns))
         )
 

@@ -25,7 +25,7 @@ from typing_extensions import override
 from denoisers.contract import Image, PatchDenoiser
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.tile_by_tile import tiled
 from strategies.windows import Span
 
@@ -179,7 +179,7 @@ class OnLatents(Strategy):
         if known is not None:
             known.refuse_misfits(canvas, len(noise))
             # Refuses sizes, as the strategy would once the given pixels are encoded.
-            self.borders(denoiser, canvas)
+            self.window_edges(denoiser, canvas)
 
     @override
     @torch.no_grad()
@@ -212,13 +212,13 @@ class OnLatents(Strategy):
         return image if known is None else blended(known, image, reach=REACH * scale, wraps=wraps)
 
     @override
-    def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
+    def window_edges(self, denoiser: PatchDenoiser, canvas: Canvas) -> WindowEdges:
         with self._of_latents():
-            borders = self.inner.borders(denoiser, self.denoised(canvas))
+            edges = self.inner.window_edges(denoiser, self.denoised(canvas))
         scale = self.codec.scale
-        return Borders(
-            tuple(scale * row for row in borders.rows),
-            tuple(scale * column for column in borders.columns),
+        return WindowEdges(
+            tuple(scale * row for row in edges.rows),
+            tuple(scale * column for column in edges.columns),
         )
 
     @override

@@ -37,7 +37,7 @@ class MultiDiffusion(ParallelStrategy):
     The settings that it shares with others are those of `ParallelStrategy`.
 
     Args:
-        conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
+        known_method: How given pixels act on the canvas: `replacement` or `reconstruction`.
         overlap: What neighbouring windows share, in pixels; None for half a window.
         weight: `uniform`, or `tapered`: falling off linearly towards the window's edges.
     """

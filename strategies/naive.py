@@ -24,7 +24,7 @@ class Naive(ParallelStrategy):
     The settings that it shares with others are those of `ParallelStrategy`.
 
     Args:
-        conditioning: How given pixels act on the canvas: `replacement` or `reconstruction`.
+        known_method: How given pixels act on the canvas: `replacement` or `reconstruction`.
     """
 
     @override

@@ -10,7 +10,7 @@ from typing_extensions import override
 from denoisers.contract import Denoiser, Image, PatchDenoiser
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.collage import Collage, Weighted
 from strategies.conditioning import conditioned, reconstructed, replaced
 from strategies.context import RegionContext, WindowContext
@@ -19,7 +19,7 @@ from strategies.windows import Span
 
 __all__ = ["ParallelStrategy"]
 
-Conditioning = Literal["replacement", "reconstruction"]
+KnownMethod = Literal["replacement", "reconstruction"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class ParallelStrategy(Strategy):
     The settings that it shares with others are those of `Strategy`.
 
     Args:
-        conditioning: How given pixels act on the canvas: `replacement` overwrites the estimate by
+        known_method: How given pixels act on the canvas: `replacement` overwrites the estimate by
             them (DiffCollage, Algorithm 4), `reconstruction` moves it by a gradient through the
             whole canvas denoiser (Algorithm 5). With `replacement` windows of which all is given
             are not evaluated. With `reconstruction` all are: given pixels follow the estimates of
@@ -41,14 +41,14 @@ class ParallelStrategy(Strategy):
             length is that of the whole canvas.
     """
 
-    conditioning: Conditioning = "replacement"
+    known_method: KnownMethod = "replacement"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.conditioning not in get_args(Conditioning):
+        if self.known_method not in get_args(KnownMethod):
             raise ValueError(
-                f"conditioning must be one of {', '.join(get_args(Conditioning))}, got "
-                f"{self.conditioning!r}."
+                f"known_method must be one of {', '.join(get_args(KnownMethod))}, got "
+                f"{self.known_method!r}."
             )
 
     @abc.abstractmethod
@@ -106,7 +106,7 @@ class ParallelStrategy(Strategy):
         self, estimate: Denoiser, given: Known, planned: Canvas, canvas: Canvas, context: Any
     ) -> Denoiser:
         """Returns the canvas denoiser under the pixels that are given of the planned canvas."""
-        if self.conditioning == "reconstruction":
+        if self.known_method == "reconstruction":
             return reconstructed(conditioned(estimate, context), given)
         if isinstance(estimate, Collage):
             needed = needed_windows(estimate.groups, planned, canvas, given)
@@ -114,10 +114,10 @@ class ParallelStrategy(Strategy):
         return replaced(conditioned(estimate, context), given)
 
     @override
-    def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
+    def window_edges(self, denoiser: PatchDenoiser, canvas: Canvas) -> WindowEdges:
         planned = self.planned(denoiser, canvas)
         slices = [pair for group in self.groups(denoiser, planned) for pair in group.regions.slices]
-        return Borders(
+        return WindowEdges(
             _edges([rows for rows, _ in slices], planned.height, canvas.height),
             _edges([columns for _, columns in slices], planned.width, canvas.width),
         )

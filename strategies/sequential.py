@@ -21,7 +21,7 @@ from sampling.noise import CanvasNoise, WindowNoise
 from sampling.solvers import SingleStepSolver
 from strategies.base import Strategy
 from strategies.batching import limited
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.conditioning import conditioned
 from strategies.context import Place, WindowContext, conditions_at
 from strategies.order import Axis, Filling, fillings, lattice
@@ -154,7 +154,7 @@ class SequentialStrategy(Strategy):
             yield list(turn)
 
     @override
-    def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
+    def window_edges(self, denoiser: PatchDenoiser, canvas: Canvas) -> WindowEdges:
         """Returns where pixels of different windows meet, as painted from nothing."""
         rows, columns = self.axes(denoiser, canvas)
         painter = torch.zeros(rows.length, columns.length, dtype=torch.int64)
@@ -163,7 +163,7 @@ class SequentialStrategy(Strategy):
             place = (filling.rows[:, None], filling.columns)
             painter[place] = painter[place].where(filling.known, number)
         # All lie on the canvas: no window stands beyond it.
-        return Borders(_changes(painter.mT), _changes(painter))
+        return WindowEdges(_changes(painter.mT), _changes(painter))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from benchmarks.comparison.records import Results
 from benchmarks.experiment.folder import readable
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.records import Results
 from benchmarks.tables.columns import ABSENT
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import read_picture

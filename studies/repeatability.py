@@ -18,10 +18,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.comparison.records import Results, Row
 from benchmarks.comparison.samples import SampleFiles
 from benchmarks.experiment.folder import new_folder
 from benchmarks.metrics.catalogue import FIGURES
+from benchmarks.results.records import Results, Row
 from benchmarks.tables.columns import by_rows, markdown
 from patchcanvas.records import read_record
 

@@ -5,9 +5,9 @@ that one which takes more steps for each level of its ladder has fewer levels. W
 denoiser every path is exact in the limit of many steps: what is left is the error of finite steps
 and, of what changes the estimate, a bias that no budget removes. Canvases grow from nothing.
 
-    python -m studies.schedules budgets=16,32,64,128 fields=line line.length=4
+    python -m studies.schedules budget=16,32,64,128 fields=line line.length=4
 
-`budgets` are pixels evaluated for each pixel of the canvas. All other settings are those of the
+`budget` are pixels evaluated for each pixel of the canvas. All other settings are those of the
 oracle; those of `async_patch` hold for every schedule that does not choose otherwise itself.
 """
 
@@ -82,7 +82,7 @@ def measured(trial: Trial, budget: float) -> Cell:
         w2=row.w2,
         error=row.sampling.standard_errors["w2"] if row.sampling else None,
         floor=row.sampling.floor if row.sampling else None,
-        evaluations=row.evaluations.pixels_per_pixel,
+        evaluations=row.evaluations.nfe_per_pixel,
         steps=steps,
     )
 
@@ -107,16 +107,14 @@ class Sweep:
             ValueError: If something is wrong.
         """
         written = [part.removeprefix("--") for part in arguments]
-        asked = [part for part in written if part.startswith("budgets=")]
+        asked = [part for part in written if part.startswith("budget=")]
         _, _, value = (asked or [f"budgets={BUDGETS}"])[-1].partition("=")
         try:
             budgets = [float(number) for number in value.strip("[]").split(",")]
         except ValueError as error:
-            raise ValueError(
-                f"budgets must be numbers with commas between, got {value}."
-            ) from error
+            raise ValueError(f"budget must be numbers with commas between, got {value}.") from error
         if not all(0 < budget < math.inf for budget in budgets):
-            raise ValueError(f"budgets must be finite numbers above 0, got {value}.")
+            raise ValueError(f"budget must be finite numbers above 0, got {value}.")
         rest = [part for part in written if part not in asked]
         command = read_command(["strategy=async_patch", "true_start=false", *rest])
         if list(command.classes.values()) != [AsyncPatch]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.estimates import Curve, Estimate, Spread
+from benchmarks.results.records import Cost, Results, Row
 
 HEIGHT, WIDTH = 32, 96
 FAILURE = "ValueError: overlap must be a multiple of 8, got 20."
@@ -38,7 +38,7 @@ def row(name: str, fid: float, **changes) -> Row:
     whole = Row(
         strategy=name,
         parallel=True,
-        border_columns=[32, 64],
+        edge_columns=[32, 64],
         settings={"solver": {"num_steps": 18, "churn": None}, "window": 32},
         fingerprint={"features": "random_conv", "num_samples": 64, "strategy": name},
         figures=figures(fid),
@@ -60,7 +60,7 @@ def baseline(name: str, fid: float) -> Row:
         name,
         fid,
         parallel=None,
-        border_columns=[],
+        edge_columns=[],
         settings={},
         figures={key: figures(fid)[key] for key in names},
         real={},

@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from patchcanvas.accounting import Metered, memory_source, peak_memory_mib, reset_peak_memory
+from patchcanvas.accounting import NFECounter, memory_source, peak_memory_mib, reset_peak_memory
 
 CPU = torch.device("cpu")
 
@@ -19,7 +19,7 @@ class Slow:
 
 
 def test_what_is_asked_is_counted_and_reset():
-    metered = Metered(Slow())
+    metered = NFECounter(Slow())
     sigma = torch.ones(1, 1, 1, 1)
     metered(torch.zeros(5, 3, 16, 16), sigma)
     metered(torch.zeros(4, 3, 16, 8), sigma)
@@ -32,13 +32,13 @@ def test_what_is_asked_is_counted_and_reset():
 
 
 def test_answers_and_gradients_are_the_denoisers():
-    metered = Metered(Slow())
+    metered = NFECounter(Slow())
     x_t, sigma = torch.randn(1, 3, 16, 16, requires_grad=True), torch.ones(1, 1, 1, 1)
     x0_hat = metered(x_t, sigma)
     assert torch.equal(x0_hat, x_t / 2)
-    assert metered.gradient_passes == 0
+    assert metered.backward_passes == 0
     x0_hat.sum().backward()
-    assert metered.gradient_passes == 1
+    assert metered.backward_passes == 1
     assert torch.equal(x_t.grad, torch.full_like(x_t, 0.5))
 
 
@@ -96,7 +96,7 @@ class Clocked:
 
 def test_backward_passes_are_timed_and_counted_and_nothing_around_them():
     clock = FakeClock()
-    metered = Metered(Clocked(clock), clock=clock)
+    metered = NFECounter(Clocked(clock), clock=clock)
     x_t, sigma = torch.randn(2, 3, 16, 8, requires_grad=True), torch.ones(1, 1, 1, 1)
     x0_hat = metered(Waiting.apply(x_t, clock), sigma)
     assert metered.seconds == 2.0
@@ -105,22 +105,22 @@ def test_backward_passes_are_timed_and_counted_and_nothing_around_them():
     assert torch.equal(gradient, torch.full_like(x_t, 0.5))
     assert clock.now == 2.0 + 100.0 + 1000.0 + 20.0 + 1000.0
     assert metered.seconds == 22.0
-    assert (metered.gradient_passes, metered.gradient_pixels) == (1, 2 * 16 * 8)
+    assert (metered.backward_passes, metered.backward_pixels) == (1, 2 * 16 * 8)
     metered.reset()
-    assert (metered.gradient_passes, metered.gradient_pixels, metered.seconds) == (0, 0, 0.0)
+    assert (metered.backward_passes, metered.backward_pixels, metered.seconds) == (0, 0, 0.0)
 
 
 def test_several_calls_of_one_graph_are_timed_apart():
     # As in a canvas denoiser with a gradient through it: windows and halves of them.
     clock = FakeClock()
-    metered = Metered(Clocked(clock), clock=clock)
+    metered = NFECounter(Clocked(clock), clock=clock)
     x_t, sigma = torch.randn(2, 3, 16, 16, requires_grad=True), torch.ones(1, 1, 1, 1)
     windows = metered(x_t, sigma)
     halves = metered(Waiting.apply(x_t[..., 8:], clock), sigma)
     chained = metered(Waiting.apply(windows[:1], clock), sigma)
     (windows.sum() + Waiting.apply(halves, clock).sum() + chained.sum()).backward()
-    assert metered.gradient_passes == 3
-    assert metered.gradient_pixels == 2 * 16 * 16 + 2 * 16 * 8 + 16 * 16
+    assert metered.backward_passes == 3
+    assert metered.backward_pixels == 2 * 16 * 16 + 2 * 16 * 8 + 16 * 16
     # 5 images, 1 s forwards and 10 s backwards.
     assert metered.seconds == 55.0
 
@@ -128,31 +128,31 @@ def test_several_calls_of_one_graph_are_timed_apart():
 def test_calls_on_the_same_image_are_timed_apart():
     # As the two branches of guidance. The first call's gradient waits for the second's.
     clock = FakeClock()
-    metered = Metered(Clocked(clock), clock=clock)
+    metered = NFECounter(Clocked(clock), clock=clock)
     x_t, sigma = torch.randn(1, 3, 16, 16, requires_grad=True), torch.ones(1, 1, 1, 1)
     first = Waiting.apply(metered(x_t, sigma), clock)
     second = Waiting.apply(metered(x_t, sigma), clock)
     (first + second).sum().backward()
     torch.testing.assert_close(x_t.grad, torch.ones_like(x_t))
-    assert (metered.gradient_passes, metered.seconds) == (2, 22.0)
+    assert (metered.backward_passes, metered.seconds) == (2, 22.0)
 
 
 def test_a_graph_that_is_walked_twice_is_timed_twice():
     clock = FakeClock()
-    metered = Metered(Clocked(clock), clock=clock)
+    metered = NFECounter(Clocked(clock), clock=clock)
     x_t = torch.randn(1, 3, 16, 16, requires_grad=True)
     x0_hat = metered(x_t, torch.ones(1, 1, 1, 1)).sum()
     for _ in range(2):
         torch.autograd.grad(x0_hat, x_t, retain_graph=True)
-    assert (metered.gradient_passes, metered.seconds) == (2, 21.0)
+    assert (metered.backward_passes, metered.seconds) == (2, 21.0)
 
 
 def test_without_gradients_nothing_is_watched():
-    metered = Metered(Slow())
+    metered = NFECounter(Slow())
     x_t = torch.randn(1, 3, 16, 16, requires_grad=True)
     with torch.no_grad():
         assert not metered(x_t, torch.ones(1, 1, 1, 1)).requires_grad
-    assert metered.gradient_passes == 0
+    assert metered.backward_passes == 0
 
 
 @pytest.mark.skipif(

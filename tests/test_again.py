@@ -14,17 +14,16 @@ from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.run import main as run
 from denoisers.checkpoint import save_denoiser
-from denoisers.precond import EDMPrecond
-from denoisers.unet import UNet
 from patchcanvas.again.command import main
 from patchcanvas.again.settings import read_settings
 from patchcanvas.outpainting.command import main as outpaint
 from patchcanvas.pictures import read_picture, write_picture
-from patchcanvas.provenance import CHUNK, Origin
+from patchcanvas.provenance import CHUNK, Provenance
+from tests.doubles import save_tiny
 from tests.test_context_run import denoiser as told_denoiser
 
 SIDE = 16
-ORIGIN = Origin(
+ORIGIN = Provenance(
     program="benchmarks.run",
     command=["strategy=naive", "context.prompt=Zürich, ein See"],
     row="naive",
@@ -33,34 +32,24 @@ ORIGIN = Origin(
     seed=5,
     strategy={"window": None, "solver": {"num_steps": 2}},
     settings={"own": {}},
-    told={"mode": "none"},
+    conditioning={"mode": "none"},
     denoiser={"weights_sha256": "f00d"},
     inputs={},
     environment={"device": "an abacus", "commit": None},
 )
 
 
-def saved_network(path: Path, seed: int) -> Path:
-    torch.manual_seed(seed)
-    network = UNet(channels=(32,), blocks=(1,), attention_levels=0)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape))
-    save_denoiser(EDMPrecond(network, SIDE), path, provenance={"command": "none: untrained"})
-    return path
-
-
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    return saved_network(tmp_path_factory.mktemp("weights") / "tiny.safetensors", seed=0)
-
-
-@pytest.fixture(scope="module")
-def folder(weights, tmp_path_factory) -> Path:
+def folder(tiny_checkpoint, tmp_path_factory) -> Path:
     """Canvases of a comparison: five samples, made three and two at a time."""
     root = tmp_path_factory.mktemp("run")
     words = ["strategy=multidiffusion,async_patch", "num_samples=5", "batch_size=3", "pictures=5"]
-    words += [f"denoiser={weights}", f"results={root}", "canvas.width=40", "solver.num_steps=2"]
+    words += [
+        f"denoiser={tiny_checkpoint}",
+        f"results={root}",
+        "canvas.width=40",
+        "solver.num_steps=2",
+    ]
     words += ["num_reference=8", "latency_repeats=1", "loggers=[]", "device=cpu", "seed=2"]
     assert run([*words, "async_patch.overlap=4", "solver=euler"]) == 0
     (results,) = root.glob("*/results.json")
@@ -76,14 +65,14 @@ def image(tmp_path) -> Path:
 
 
 @pytest.fixture
-def painted(image, weights, tmp_path) -> Path:
+def painted(image, tiny_checkpoint, tmp_path) -> Path:
     """The second of two pictures that continue an image of which a part is masked."""
     grey = np.zeros((18, 22), dtype=np.uint8)
     grey[4:9, 4:9] = 255
     mask = tmp_path / "mask.png"
     Picture.fromarray(grey).save(mask)
     words = [str(image), "--to", "40x32", "at=0,0", f"mask={mask}", "--seed", "4", "device=cpu"]
-    words += [f"denoiser={weights}", "num_samples=2", "solver.num_steps=2", "scale=0.9"]
+    words += [f"denoiser={tiny_checkpoint}", "num_samples=2", "solver.num_steps=2", "scale=0.9"]
     words += ["strategy=replacement", "replacement.overlap=4"]
     assert outpaint([*words, f"output={tmp_path / 'out.png'}"]) == 0
     return tmp_path / "out-001.png"
@@ -101,7 +90,7 @@ def chunks_of(path: Path) -> dict[bytes, bytes]:
 
 def with_origin(path: Path, to: Path, **changes) -> Path:
     """A copy of a picture that says something else of itself."""
-    origin = dataclasses.replace(Origin.read(path), **changes)
+    origin = dataclasses.replace(Provenance.read(path), **changes)
     write_picture(read_picture(path), to, origin=origin)
     return to
 
@@ -127,12 +116,12 @@ def test_the_record_comes_back_and_equal_pictures_are_equal_files(tmp_path):
     canvas = torch.zeros(3, 4, 4, dtype=torch.uint8)
     for name in "ab":
         write_picture(canvas, tmp_path / f"{name}.png", origin=ORIGIN)
-    assert Origin.read(tmp_path / "a.png") == ORIGIN
+    assert Provenance.read(tmp_path / "a.png") == ORIGIN
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_the_record_says_all_that_was_asked_for(folder, painted, image):
-    canvas = Origin.read(folder / "async_patch-004.png")
+    canvas = Provenance.read(folder / "async_patch-004.png")
     assert (canvas.program, canvas.row, canvas.sample) == ("benchmarks.run", "async_patch", 4)
     assert canvas.together == [3, 4]
     assert "solver=euler" in canvas.command
@@ -140,7 +129,7 @@ def test_the_record_says_all_that_was_asked_for(folder, painted, image):
     assert canvas.strategy["solver"]["class"] == "sampling.solvers.Euler"
     assert len(canvas.denoiser["weights_sha256"]) == 64
     assert torch.__version__.startswith(canvas.environment["versions"]["torch"])
-    picture = Origin.read(painted)
+    picture = Provenance.read(painted)
     assert (picture.program, picture.row, picture.sample) == (
         "patchcanvas outpaint",
         "replacement",
@@ -172,13 +161,18 @@ def test_canvases_are_made_again_bit_for_bit(name, folder, tmp_path, capsys):
     assert file.read_bytes() == (folder / f"{name}.png").read_bytes()
 
 
-def test_calls_of_one_size_let_a_sample_be_made_alone(weights, tmp_path, capsys):
+def test_calls_of_one_size_let_a_sample_be_made_alone(tiny_checkpoint, tmp_path, capsys):
     words = ["strategy=multidiffusion,naive", "num_samples=3", "pictures=3", "window_batch=4"]
-    words += [f"denoiser={weights}", f"results={tmp_path}", "canvas.width=40", "num_reference=8"]
-    words += ["latency_repeats=1", "loggers=[]", "device=cpu", "patches=false", "budgets=[6,10]"]
+    words += [
+        f"denoiser={tiny_checkpoint}",
+        f"results={tmp_path}",
+        "canvas.width=40",
+        "num_reference=8",
+    ]
+    words += ["latency_repeats=1", "loggers=[]", "device=cpu", "plain_fid=false", "budget=[6,10]"]
     assert run(words) == 0
     (picture,) = tmp_path.glob("*/canvases/multidiffusion@10-002.png")
-    assert Origin.read(picture).together is None
+    assert Provenance.read(picture).together is None
     assert main([str(picture)]) == 0
     said = capsys.readouterr().err
     assert "was made with" not in said
@@ -194,7 +188,7 @@ def test_an_outpainted_image_is_made_again_bit_for_bit(painted, capsys):
     assert main([str(again)]) == 0  # what was made again can be made again
 
 
-@pytest.mark.parametrize("mode", ["seed_image", "seedless"])
+@pytest.mark.parametrize("mode", ["seed_image", "unconditional"])
 def test_what_was_told_of_images_is_told_of_them_again(mode, tmp_path, capsys):
     path = tmp_path / "told.safetensors"
     save_denoiser(told_denoiser(), path, provenance={"command": "none: untrained"})
@@ -205,15 +199,15 @@ def test_what_was_told_of_images_is_told_of_them_again(mode, tmp_path, capsys):
         Picture.fromarray(pixels).save(photographs / f"{number}.png")
     words = [f"denoiser={path}", f"results={tmp_path / 'results'}", "canvas.width=48"]
     words += ["data=photos", f"data.root={photographs}", "data.patch_size=16", "num_samples=3"]
-    words += ["num_reference=8", "solver.num_steps=2", "latency_repeats=1", "patches=false"]
+    words += ["num_reference=8", "solver.num_steps=2", "latency_repeats=1", "plain_fid=false"]
     words += [f"context={mode}", "strategy=naive", "pictures=3", "loggers=[]", "device=cpu"]
     assert run(words) == 0
     (picture,) = (tmp_path / "results").glob("*/canvases/naive-001.png")
     moved = photographs.rename(tmp_path / "moved")
-    told = [] if mode == "seedless" else [f"root={moved}"]
+    told = [] if mode == "unconditional" else [f"root={moved}"]
     capsys.readouterr()
     assert main([str(picture), *told]) == 0
-    if mode == "seedless":  # told of no image, it needs none
+    if mode == "unconditional":  # told of no image, it needs none
         return
     Picture.new("RGB", (80, 40)).save(moved / "0.png")
     for number, path in enumerate(moved.glob("*.png")):
@@ -225,7 +219,7 @@ def test_what_was_told_of_images_is_told_of_them_again(mode, tmp_path, capsys):
 # What has moved, and what is not the same
 
 
-def test_files_that_have_moved_are_named(painted, weights, tmp_path, capsys):
+def test_files_that_have_moved_are_named(painted, tiny_checkpoint, tmp_path, capsys):
     there = tmp_path / "there"
     there.mkdir()
     image = shutil.move(tmp_path / "image.png", there / "photo.png")
@@ -236,7 +230,10 @@ def test_files_that_have_moved_are_named(painted, weights, tmp_path, capsys):
     )
     assert main([str(painted), "denoiser=gone.safetensors", f"image={image}", f"mask={mask}"]) == 2
     assert "no denoiser at gone.safetensors" in capsys.readouterr().err
-    moved = [str(shutil.copy(file, there)) for file in (weights, weights.with_suffix(".json"))]
+    moved = [
+        str(shutil.copy(file, there))
+        for file in (tiny_checkpoint, tiny_checkpoint.with_suffix(".json"))
+    ]
     words = [f"image={image}", f"mask={mask}", f"denoiser={moved[0]}"]
     assert main([str(painted), *words]) == 0
 
@@ -252,7 +249,7 @@ def test_another_image_is_refused(what, painted, tmp_path, capsys):
 
 
 def test_other_weights_are_refused(painted, folder, tmp_path, capsys):
-    other = saved_network(tmp_path / "other.safetensors", seed=1)
+    other = save_tiny(tmp_path / "other.safetensors", seed=1)
     for picture in (painted, folder / "async_patch-000.png"):
         words = [str(picture), f"denoiser={other}", f"output={tmp_path / 'again.png'}"]
         assert main(words) == 2
@@ -262,7 +259,7 @@ def test_other_weights_are_refused(painted, folder, tmp_path, capsys):
 
 
 def test_other_code_is_warned_of_and_other_pixels_are_counted(painted, tmp_path, capsys):
-    origin = Origin.read(painted)
+    origin = Provenance.read(painted)
     elsewhere = origin.environment | {"sources": "other", "commit": "abc", "python": "2.7"}
     copy = with_origin(painted, tmp_path / "copy.png", environment=elsewhere)
     assert main([str(copy)]) == 0
@@ -283,7 +280,7 @@ def test_other_code_is_warned_of_and_other_pixels_are_counted(painted, tmp_path,
 
 
 def test_another_commit_of_the_same_code_is_nothing_to_warn_of(painted, tmp_path, capsys):
-    environment = Origin.read(painted).environment | {"commit": "abc"}
+    environment = Provenance.read(painted).environment | {"commit": "abc"}
     copy = with_origin(painted, tmp_path / "copy.png", environment=environment)
     capsys.readouterr()
     assert main([str(copy)]) == 0

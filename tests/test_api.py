@@ -15,14 +15,14 @@ from PIL import Image as Picture
 import patchcanvas as pc
 from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
-from denoisers.pretrained.stand_ins import write_stand_ins
 from denoisers.unet import UNet
 from patchcanvas.again.command import main as again
 from patchcanvas.generating.command import main as generate_command
 from patchcanvas.pictures import read_picture
-from patchcanvas.provenance import Origin
+from patchcanvas.provenance import Provenance
 from sampling.images import to_uint8
 from strategies.catalogue import names
+from tests.pretrained_stand_ins import write_stand_ins
 
 SIDE = 16
 STEPS = 2
@@ -196,7 +196,7 @@ def test_a_picture_is_saved_with_its_record_and_made_again(model, tmp_path, caps
     images = pc.generate(model, strategy, **SIZE, num_samples=2, seed=5, wrap_width=False)
     file = images[1].save(tmp_path / "lake.png")
     assert torch.equal(read_picture(file), images[1].pixels)
-    record = Origin.read(file)
+    record = Provenance.read(file)
     assert (record.program, record.row, record.sample) == ("patchcanvas generate", "async_patch", 1)
     assert again([str(file)]) == 0
     assert "the same, bit for bit" in capsys.readouterr().err
@@ -208,7 +208,7 @@ def test_the_command_says_the_same_of_the_same(model, weights, tmp_path):
     assert generate_command([*words, f"denoiser={weights}", f"output={file}", "seed=4"]) == 0
     (image,) = pc.generate(model, **SIZE, num_steps=STEPS, seed=4)
     assert torch.equal(image.pixels, read_picture(file))
-    record = Origin.read(file)
+    record = Provenance.read(file)
     left_out = {"output"}
     for name, value in json.loads(image.origin.text)["settings"].items():
         assert name in left_out or record.settings[name] == value, name

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.oracle.probe import outcome
 from denoisers.gaussian import GaussianDenoiser, GaussianField
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from sampling.diffusers_solver import Diffusers
 from sampling.noise import CanvasNoise, WindowNoise
 from sampling.sigmas import karras_sigmas
@@ -23,6 +23,7 @@ from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
 from strategies.direct import Direct
 from strategies.schedules import distances, staggered
+from tests.doubles import Spy
 
 # numpy 2 deprecates how diffusers hands it tensors; what it computes is not affected.
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -42,18 +43,6 @@ every_schedule = pytest.mark.parametrize(
 
 # Dense solves of a dozen pixels, some hundred steps of them, and the noise of 80 they start from.
 ROUNDING = {"atol": 1e-9, "rtol": 1e-9}
-
-
-class Spy(GaussianDenoiser):
-    """The exact denoiser, and a list of what it was given."""
-
-    def __init__(self, field: GaussianField = FIELD) -> None:
-        super().__init__(field, patch_size=8)
-        self.seen: list[tuple[Tensor, Tensor]] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.seen.append((x_t, sigma))
-        return super().__call__(x_t, sigma, context)
 
 
 def normal(*shape: int) -> Tensor:
@@ -240,7 +229,7 @@ def test_windows_of_a_few_pixels_are_filled(window, schedule):
     height, width = window
     canvas = Canvas(height=height, width=width + (width > 1), channels=1)
     strategy = AsyncPatch(solver=Euler(num_steps=4), window=window, overlap=1, **schedule)
-    metered = Metered(Spy())
+    metered = NFECounter(Spy())
     image = strategy.generate(metered, canvas, noise(0, 1))
     # Four steps from 80 leave pixels of 0.7 at a few times that.
     assert 0 < image.abs().max() < 10
@@ -279,7 +268,7 @@ def test_a_window_takes_the_steps_that_are_promised(options, alone, given_half, 
             solver=solver, window=(1, 8), order="raster", guidance=guidance, **options
         )
         for canvas, windows in ((8, 0), (16, 2)):
-            metered = Metered(Spy())
+            metered = NFECounter(Spy())
             strategy.generate(metered, line(canvas), noise())
             once, again = ((1 + last) * steps - last for steps in (alone, given_half))
             assert metered.calls == once + windows * branches * again

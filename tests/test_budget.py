@@ -176,8 +176,8 @@ def test_a_dry_run_counts_gradients_and_leaves_the_network_alone():
     strategy = strategy_class("reconstruction")(solver=Heun(num_steps=3))
     metered = dry_run(strategy, Untouchable(), CANVAS)
     # The first window knows nothing yet; 2 turns of two windows each are left.
-    assert metered.gradient_passes == 2 * 5
-    assert metered.gradient_pixels == 5 * 4 * SIDE**2
+    assert metered.backward_passes == 2 * 5
+    assert metered.backward_pixels == 5 * 4 * SIDE**2
     assert metered.calls == 3 * 5
 
 

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from benchmarks.compare import main, told_apart
-from benchmarks.comparison.fingerprint import MUST_AGREE
-from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.fingerprint import MUST_AGREE
+from benchmarks.results.records import Results, Row
 from patchcanvas.records import write_record
 
 FINGERPRINT = {name: f"some {name}" for name in MUST_AGREE} | {"seed": 0, "device": "an abacus"}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from sampling.noise import CanvasNoise, WindowNoise
 from sampling.solvers import Euler, Heun
 from strategies.canvas import Canvas, Known
@@ -270,7 +270,7 @@ def test_a_level_and_a_context_of_inference_mode_may_be_part_of_the_gradient():
     "strategy",
     [
         Reconstruction(solver=Heun(num_steps=3)),
-        DiffCollage(solver=Heun(num_steps=3), conditioning="reconstruction"),
+        DiffCollage(solver=Heun(num_steps=3), known_method="reconstruction"),
     ],
     ids=["window", "canvas"],
 )
@@ -388,29 +388,29 @@ def test_the_context_reaches_the_denoiser_through_every_wrapper():
 )
 @pytest.mark.parametrize("max_batch", [None, 5])
 def test_one_gradient_pass_for_each_network_call(strategy, height, calls, max_batch):
-    metered = Metered(Curved())
+    metered = NFECounter(Curved())
     made_by = strategy(
-        solver=Euler(num_steps=3), conditioning="reconstruction", max_batch=max_batch
+        solver=Euler(num_steps=3), known_method="reconstruction", max_batch=max_batch
     )
     known, noise = sparse(1, 3, height, 12), CanvasNoise(0, [0, 1], dtype=torch.float64)
     made_by.generate(metered, Canvas(height=height, width=12), noise, known=known)
-    assert metered.gradient_passes == metered.calls
+    assert metered.backward_passes == metered.calls
     if max_batch is None:
         assert metered.calls == 3 * calls
     metered.reset()
     made_by.generate(metered, Canvas(height=height, width=12), noise)
-    assert metered.gradient_passes == 0
+    assert metered.backward_passes == 0
     assert metered.calls > 0
 
 
 def test_the_first_window_takes_no_gradient():
-    metered = Metered(Curved())
+    metered = NFECounter(Curved())
     strategy = Reconstruction(solver=Heun(num_steps=4), order="raster")
     noise = CanvasNoise(0, [0, 1], dtype=torch.float64)
     strategy.generate(metered, Canvas(height=4, width=8), noise)
     # Three windows, 4 Heun steps of which the last is one of Euler.
     assert metered.calls == 3 * 7
-    assert metered.gradient_passes == 2 * 7
+    assert metered.backward_passes == 2 * 7
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_reconstruction_joins_what_it_makes_to_what_is_known_better_than_replace
     y = field.sample(noise.draw("true", 0, (1, 8, 24)))
     bias = {}
     for conditioning in ("replacement", "reconstruction"):
-        strategy = DiffCollage(solver=Heun(num_steps=12), conditioning=conditioning)
+        strategy = DiffCollage(solver=Heun(num_steps=12), known_method=conditioning)
         image = strategy.generate(exact(field), canvas, noise, known=Known(y, mask))
         assert torch.equal(image[mask.expand_as(image)], y[mask.expand_as(y)])
         seams = [image[..., rows, edge - 1 : edge + 1].reshape(-1, 2).mT for edge in edges]

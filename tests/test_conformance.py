@@ -234,10 +234,10 @@ class OneDraw(CanvasNoise):
 
 
 @pytest.mark.parametrize(
-    ("conditioning", "alone"), [("replacement", Replacement), ("reconstruction", Reconstruction)]
+    ("known_method", "alone"), [("replacement", Replacement), ("reconstruction", Reconstruction)]
 )
 def test_a_canvas_of_one_window_is_inpainted_as_that_window_is(conditioning, alone):
-    strategy = DiffCollage(solver=SOLVER, window=(1, 2), conditioning=conditioning)
+    strategy = DiffCollage(solver=SOLVER, window=(1, 2), known_method=conditioning)
     noise = OneDraw(0, range(50), dtype=torch.float64)
     # The same operations on the same numbers.
     assert torch.equal(right(strategy, noise), right(built(alone), noise))

@@ -11,17 +11,17 @@ from PIL import Image as Picture
 from backbones.downsampled import Downsampled
 from benchmarks.comparison.plan import parse
 from benchmarks.comparison.preparation import prepared
-from benchmarks.comparison.records import Results
+from benchmarks.results.records import Results
 from benchmarks.run import main
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser
 from denoisers.guide import blurred, coarse_guide, guide_from_plan
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import dry_run, steps_within
-from patchcanvas.context.choice import telling_of
-from patchcanvas.context.conditioner import UNTOLD
+from patchcanvas.context.choice import conditioner_of
+from patchcanvas.context.conditioner import NO_CONTEXT
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.model import Model
 from patchcanvas.records import read_record
@@ -79,10 +79,10 @@ PLAIN = {"token_features": 0, "guide": False, "known_channel": False, "modes": F
 UNCONDITIONAL = {"told_by": None, "position": "none", **PLAIN}
 
 
-def telling(told=None, canvas=CANVAS, **settings):
+def conditioner(told=None, canvas=CANVAS, **settings):
     told = denoiser() if told is None else told
     settings = ContextSettings(**settings)
-    return telling_of(settings, Model(told, {}), canvas, Landscapes(), first=FIRST, count=COUNT)
+    return conditioner_of(settings, Model(told, {}), canvas, Landscapes(), first=FIRST, count=COUNT)
 
 
 def crop(index: int) -> torch.Tensor:
@@ -127,7 +127,7 @@ def heard(said, indices=(0, 2)):
 
 
 def test_sample_k_is_seeded_with_its_own_crop_behind_those_of_the_reference():
-    context, known = heard(telling(mode="seed_image"))
+    context, known = heard(conditioner(mode="seed_image"))
     expected = Downsampled()(as_image(torch.cat([crop(0), crop(2)])))
     assert torch.equal(context.tokens, expected)
     assert context.plan is None
@@ -135,7 +135,7 @@ def test_sample_k_is_seeded_with_its_own_crop_behind_those_of_the_reference():
 
 
 def test_an_image_file_seeds_every_sample_upright_and_whole(photograph):
-    said = telling(mode="seed_image", image=photograph)
+    said = conditioner(mode="seed_image", image=photograph)
     context, _ = heard(said)
     # At the canvas's height 40 x 24 px are 26.7 x 16.
     assert said.seeds.images.shape == (COUNT, 3, SIDE, 27)
@@ -149,7 +149,7 @@ def test_a_wide_image_file_is_cut_on_both_sides(tmp_path):
     wide = np.zeros((SIDE, 100, 3), np.uint8)
     wide[:, 49:51] = 255  # in the middle
     Picture.fromarray(wide).save(tmp_path / "wide.png")
-    images = telling(mode="seed_image", image=tmp_path / "wide.png").seeds.images
+    images = conditioner(mode="seed_image", image=tmp_path / "wide.png").seeds.images
     assert images.shape[-1] == WIDTH
     assert images[0, 0, 0].nonzero().flatten().tolist() == [WIDTH // 2 - 1, WIDTH // 2]
 
@@ -164,30 +164,30 @@ def test_a_mismatched_guide_is_the_next_samples_image(photograph):
 
     # The interpolation of the same cells, weighted by shares of 1: equal but for rounding.
     near = {"atol": 1e-6, "rtol": 0}
-    context, _ = heard(telling(mode="mismatched", guide="image"))
+    context, _ = heard(conditioner(mode="swapped_reference", guide="image"))
     assert torch.equal(context.tokens, Downsampled()(as_image(torch.cat([crop(0), crop(2)]))))
     torch.testing.assert_close(told_guide(context), torch.cat([guide(1), guide(3)]), **near)
-    context, _ = heard(telling(mode="mismatched", guide="image", image=photograph))
+    context, _ = heard(conditioner(mode="swapped_reference", guide="image", image=photograph))
     torch.testing.assert_close(told_guide(context), torch.cat([guide(0), guide(2)]), **near)
-    context, _ = heard(telling(mode="seedless", guide="image"))
+    context, _ = heard(conditioner(mode="unconditional", guide="image"))
     torch.testing.assert_close(told_guide(context), torch.cat([guide(0), guide(2)]), **near)
     assert context.tokens is None
 
 
 def test_an_image_that_guides_is_blurred_for_a_denoiser_that_was_guided_so():
-    said = telling(denoiser(BLURRED), mode="seedless", guide="image", blur=2.0)
+    said = conditioner(denoiser(BLURRED), mode="unconditional", guide="image", blur=2.0)
     context, _ = heard(said, [1])
     assert context.scale == (1, 1)
     assert torch.equal(context.plan, blurred(as_image(crop(1)), 2.0))
 
 
 def test_a_prompt_is_told_to_all():
-    context, _ = heard(telling(mode="text", prompt="red"))
+    context, _ = heard(conditioner(mode="text", prompt="red"))
     assert torch.equal(context.tokens, torch.tensor([[[0.3, 0.0, -1.0]]]))
 
 
 def test_a_growing_canvas_is_encoded_with_the_mean_of_what_is_known():
-    context, _ = heard(telling(mode="autoregressive"))
+    context, _ = heard(conditioner(mode="autoregressive"))
     image = torch.rand(2, 3, SIDE, WIDTH)
     mask = torch.zeros(1, 1, SIDE, WIDTH, dtype=torch.bool)
     mask[..., : WIDTH // 2] = True
@@ -198,7 +198,7 @@ def test_a_growing_canvas_is_encoded_with_the_mean_of_what_is_known():
 
 
 def test_both_real_images_stand_at_the_ends_bit_by_bit(photograph):
-    said = telling(mode="seed_image", to=photograph, keep_ends=True)
+    said = conditioner(mode="seed_image", interpolate_to=photograph, fixed_ends=True)
     context, known = heard(said, [2])
     last = said.end.covering(SIDE, SIDE)[None]
     assert torch.equal(to_uint8(known.y)[..., :SIDE], crop(2)[..., :SIDE])
@@ -214,7 +214,9 @@ def test_both_real_images_stand_at_the_ends_bit_by_bit(photograph):
 
 
 def test_a_file_at_both_ends(photograph):
-    said = telling(mode="seed_image", image=photograph, to=photograph, keep_ends=True)
+    said = conditioner(
+        mode="seed_image", image=photograph, interpolate_to=photograph, fixed_ends=True
+    )
     _, known = heard(said)
     assert torch.equal(known.y[..., :SIDE], known.y[..., -SIDE:])
     assert to_uint8(known.y)[0, :, 8, 2].tolist() == [200, 0, 0]
@@ -222,8 +224,13 @@ def test_a_file_at_both_ends(photograph):
 
 SAYINGS = {
     "seed_image": {"mode": "seed_image", "guidance": 2.0},
-    "mismatched": {"mode": "mismatched", "guide": "image", "guidance": 2.0},
-    "autoregressive": {"mode": "autoregressive", "guidance": 2.0, "guide": "canvas", "passes": 2},
+    "swapped_reference": {"mode": "swapped_reference", "guide": "image", "guidance": 2.0},
+    "autoregressive": {
+        "mode": "autoregressive",
+        "guidance": 2.0,
+        "guide": "canvas",
+        "refinement_iterations": 2,
+    },
     "plan": {"mode": "seed_image", "guidance": 2.0, "guide": "plan"},
 }
 
@@ -233,7 +240,7 @@ SAYINGS = {
 )
 @pytest.mark.parametrize("settings", SAYINGS.values(), ids=SAYINGS)
 def test_sample_k_of_a_batch_is_what_sample_k_alone_is(settings, strategy):
-    network, said = denoiser().double(), telling(**settings)
+    network, said = denoiser().double(), conditioner(**settings)
 
     def made(indices):
         noise = CanvasNoise(0, indices, dtype=torch.float64)
@@ -250,7 +257,7 @@ def test_sample_k_of_a_batch_is_what_sample_k_alone_is(settings, strategy):
         assert (other - batch[1:2]).abs().mean() > 1e-3
 
 
-TELLINGS = SAYINGS | {"text": {"mode": "text", "prompt": "hills"}, "seedless": {}}
+TELLINGS = SAYINGS | {"text": {"mode": "text", "prompt": "hills"}, "unconditional": {}}
 
 
 @pytest.mark.parametrize("name", names())
@@ -259,7 +266,7 @@ def test_every_strategy_follows_every_mode(name):
     strategy = QUICK if name == "lshape_repaint" else strategy_class(name)(solver=SOLVER)
     network, noise = denoiser(), CanvasNoise(0, [0])
     made = [
-        telling(network, **settings).generate(strategy, network, CANVAS, noise)
+        conditioner(network, **settings).generate(strategy, network, CANVAS, noise)
         for settings in TELLINGS.values()
     ]
     assert all(image.shape == (1, 3, SIDE, WIDTH) for image in made)
@@ -272,10 +279,10 @@ def test_every_strategy_follows_every_mode(name):
 
 def patches(strategy, said, canvas=CANVAS):
     """Returns how many windows are evaluated; a dry run must know."""
-    network = Metered(denoiser())
+    network = NFECounter(denoiser())
     said.generate(strategy, network, canvas, CanvasNoise(0, [0]))
     counted = dry_run(strategy, denoiser(), canvas, said)
-    for name in ("calls", "patches", "pixels", "gradient_passes"):
+    for name in ("calls", "patches", "pixels", "backward_passes"):
         assert getattr(counted, name) == getattr(network, name)
     return network.patches
 
@@ -283,42 +290,47 @@ def patches(strategy, said, canvas=CANVAS):
 @pytest.mark.parametrize("name", names())
 def test_guidance_evaluates_every_window_twice_with_every_strategy(name):
     strategy = QUICK if name == "lshape_repaint" else strategy_class(name)(solver=SOLVER)
-    once = dry_run(strategy, denoiser(), CANVAS, telling(mode="seed_image")).patches
-    assert patches(strategy, telling(mode="seed_image", guidance=2.0)) == 2 * once
+    once = dry_run(strategy, denoiser(), CANVAS, conditioner(mode="seed_image")).patches
+    assert patches(strategy, conditioner(mode="seed_image", guidance_scale=2.0)) == 2 * once
 
 
 def test_guidance_of_scale_0_leaves_the_tokens_out_at_no_cost():
-    assert patches(QUICK, telling(mode="seed_image", guidance=0.0)) == 5 * EVALUATIONS
+    assert patches(QUICK, conditioner(mode="seed_image", guidance_scale=0.0)) == 5 * EVALUATIONS
 
 
 def test_guidance_doubles_windows_of_a_canvas_of_which_nothing_is_seen_too():
-    said = telling(mode="autoregressive", guidance=2.0)
+    said = conditioner(mode="autoregressive", guidance_scale=2.0)
     assert patches(DiffCollage(solver=SOLVER), said) == 2 * 9 * EVALUATIONS  # 5 windows, 4 overlaps
 
 
 def test_a_plan_costs_what_the_strategy_costs_on_its_canvas():
     # 3 tiles, and the one window of the plan; twice all that under guidance.
     strategy = Naive(solver=SOLVER)
-    assert patches(strategy, telling(mode="seed_image")) == 3 * EVALUATIONS
-    assert patches(strategy, telling(mode="seedless", guide="plan")) == 4 * EVALUATIONS
-    said = telling(mode="seed_image", guide="plan", guidance=3.0)
+    assert patches(strategy, conditioner(mode="seed_image")) == 3 * EVALUATIONS
+    assert patches(strategy, conditioner(mode="unconditional", guide="plan")) == 4 * EVALUATIONS
+    said = conditioner(mode="seed_image", guide="plan", guidance_scale=3.0)
     assert patches(strategy, said) == 8 * EVALUATIONS
 
 
 def test_a_second_pass_costs_as_much_as_the_first():
     strategy = Naive(solver=SOLVER)
-    assert patches(strategy, telling(mode="autoregressive", passes=2)) == 6 * EVALUATIONS
+    assert (
+        patches(strategy, conditioner(mode="autoregressive", refinement_iterations=2))
+        == 6 * EVALUATIONS
+    )
 
 
 def test_ends_that_are_given_are_not_made(photograph):
-    free = patches(QUICK, telling(mode="seed_image"))
-    ends = patches(QUICK, telling(mode="seed_image", to=photograph, keep_ends=True))
+    free = patches(QUICK, conditioner(mode="seed_image"))
+    ends = patches(
+        QUICK, conditioner(mode="seed_image", interpolate_to=photograph, fixed_ends=True)
+    )
     # Windows of half new pixels: 5 from nothing, 2 between the ends.
     assert (free, ends) == (5 * EVALUATIONS, 2 * EVALUATIONS)
 
 
 def test_a_budget_pays_for_guidance():
-    said = telling(mode="seed_image", guidance=2.0)
+    said = conditioner(mode="seed_image", guidance_scale=2.0)
 
     def make(steps):
         return Naive(solver=Heun(num_steps=steps))
@@ -334,7 +346,11 @@ def test_a_budget_pays_for_guidance():
 @pytest.mark.parametrize(
     ("changes", "settings", "message"),
     [
-        (UNCONDITIONAL, {"mode": "seedless"}, "takes no contexts: .*none or auto, got seedless"),
+        (
+            UNCONDITIONAL,
+            {"mode": "unconditional"},
+            "takes no contexts: .*none or auto, got unconditional",
+        ),
         (UNCONDITIONAL, {"guide": "canvas"}, "needs a denoiser trained with guides"),
         ({}, {"mode": "none"}, "must be told the places of its windows"),
         ({"token_features": 0}, {"mode": "seed_image"}, "tells tokens, which .* does not take"),
@@ -364,7 +380,7 @@ def test_a_budget_pays_for_guidance():
 )
 def test_a_denoiser_is_not_told_what_it_does_not_take(changes, settings, message):
     with pytest.raises(ValueError, match=message) as refused:
-        telling(denoiser(**changes), **settings)
+        conditioner(denoiser(**changes), **settings)
     assert "\n" not in str(refused.value)
 
 
@@ -372,17 +388,19 @@ def test_files_that_are_no_images_are_refused(tmp_path):
     (tmp_path / "words.png").write_text("no image")
     said = r"context.image must be an image file, but there is no .*gone"
     with pytest.raises(FileNotFoundError, match=said):
-        telling(mode="seed_image", image=tmp_path / "gone.png")
-    with pytest.raises(ValueError, match=r"context.to must be an image file, but .*words.png"):
-        telling(mode="seed_image", to=tmp_path / "words.png")
+        conditioner(mode="seed_image", image=tmp_path / "gone.png")
+    with pytest.raises(
+        ValueError, match=r"context.interpolate_to must be an image file, but .*words.png"
+    ):
+        conditioner(mode="seed_image", interpolate_to=tmp_path / "words.png")
 
 
 def test_weights_elsewhere_must_be_there_and_be_needed(tmp_path):
     with pytest.raises(ValueError, match=r"context.backbone says where .*Spelling has none"):
-        telling(mode="seed_image", backbone=tmp_path)
+        conditioner(mode="seed_image", backbone=tmp_path)
     clip = {"class_path": "backbones.clip.Clip", "init_args": {"model": "x", "fit": "crop"}}
     with pytest.raises(FileNotFoundError, match=r"context.backbone must be a folder or file"):
-        telling(
+        conditioner(
             denoiser(TOLD_BY | {"backbone": clip}), mode="seed_image", backbone=tmp_path / "gone"
         )
 
@@ -390,9 +408,9 @@ def test_weights_elsewhere_must_be_there_and_be_needed(tmp_path):
 def test_a_canvas_without_two_ends_is_refused(photograph):
     loop = dataclasses.replace(CANVAS, wrap_width=True)
     with pytest.raises(ValueError, match=r"canvas.wrap_width must be false"):
-        telling(canvas=loop, mode="seed_image", to=photograph)
+        conditioner(canvas=loop, mode="seed_image", interpolate_to=photograph)
     short = dataclasses.replace(CANVAS, width=2 * SIDE)
-    said = telling(canvas=short, mode="seed_image", to=photograph, keep_ends=True)
+    said = conditioner(canvas=short, mode="seed_image", interpolate_to=photograph, fixed_ends=True)
     with pytest.raises(ValueError, match="must be wider than 32 px, got 32 px"):
         said.refuse_misfits(Naive(), denoiser(), short)
     said.refuse_misfits(Naive(), denoiser(), dataclasses.replace(short, width=2 * SIDE + 1))
@@ -400,7 +418,7 @@ def test_a_canvas_without_two_ends_is_refused(photograph):
 
 def test_a_loop_that_no_plan_can_close_is_refused():
     loop = dataclasses.replace(CANVAS, wrap_width=True, width=SIDE * SCALE[1] - 1)
-    said = telling(canvas=loop, mode="seedless", guide="plan")
+    said = conditioner(canvas=loop, mode="unconditional", guide="plan")
     with pytest.raises(ValueError, match="must be a multiple of 3 px"):
         said.refuse_misfits(Naive(), denoiser(), loop)
 
@@ -410,33 +428,33 @@ def test_a_loop_that_no_plan_can_close_is_refused():
 
 def test_nothing_is_told_to_an_unconditional_denoiser_and_facts_to_the_others():
     plain = denoiser(**UNCONDITIONAL)
-    assert telling(plain) is telling(plain, mode="none") is UNTOLD
-    assert UNTOLD.facts is UNTOLD
-    said = telling()
-    assert said.description["mode"] == "seedless"
+    assert conditioner(plain) is conditioner(plain, mode="none") is NO_CONTEXT
+    assert NO_CONTEXT.facts is NO_CONTEXT
+    said = conditioner()
+    assert said.description["mode"] == "unconditional"
     context, _ = heard(said)
     assert context.tokens is context.plan is context.encode is None
-    facts = telling(mode="seed_image", guidance=2.0, guide="plan").facts
+    facts = conditioner(mode="seed_image", guidance_scale=2.0, guide="plan").facts
     assert facts.description == said.description
 
 
 def test_what_figures_rest_on_is_the_content_of_the_files_not_their_names(photograph):
     settings = {"mode": "seed_image", "image": photograph, "to": photograph}
-    before = telling(**settings).description
-    assert telling(**settings).description == before
+    before = conditioner(**settings).description
+    assert conditioner(**settings).description == before
     Picture.new("RGB", (9, 9)).save(photograph)
-    after = telling(**settings).description
+    after = conditioner(**settings).description
     assert {name for name in before if before[name] != after[name]} == {"image_sha256", "to_sha256"}
     assert before["backbone"] == Spelling().fingerprint
 
 
 def test_seed_images_that_are_not_shown_are_compared_with_and_not_pictured(photograph):
-    assert telling(mode="seedless").pictured(2) == {}
-    assert torch.equal(telling(mode="seedless").seeds.images[1:2], crop(1))
-    rows = telling(mode="mismatched", guide="image").pictured(2)
+    assert conditioner(mode="unconditional").pictured(2) == {}
+    assert torch.equal(conditioner(mode="unconditional").seeds.images[1:2], crop(1))
+    rows = conditioner(mode="swapped_reference", guide="image").pictured(2)
     assert torch.equal(rows["seed images"], torch.cat([crop(0), crop(1)]))
     assert torch.equal(rows["guide images"], torch.cat([crop(1), crop(2)]))
-    (sheet,) = telling(mode="seed_image", image=photograph).pictured(1).values()
+    (sheet,) = conditioner(mode="seed_image", image=photograph).pictured(1).values()
     assert sheet.shape == (1, 3, SIDE, WIDTH)
     assert sheet[..., 27:].eq(255).all()
 
@@ -452,10 +470,10 @@ class Small(Landscapes):
 
 def test_data_without_images_so_large_can_seed_nothing():
     arguments = {"first": FIRST, "count": COUNT}
-    said = telling_of(ContextSettings(), Model(denoiser(), {}), CANVAS, Small(), **arguments)
+    said = conditioner_of(ContextSettings(), Model(denoiser(), {}), CANVAS, Small(), **arguments)
     assert said.seeds is None
     with pytest.raises(ValueError, match="no seed images: the largest image is too small"):
-        telling_of(
+        conditioner_of(
             ContextSettings(mode="seed_image"), Model(denoiser(), {}), CANVAS, Small(), **arguments
         )
 
@@ -492,11 +510,11 @@ def results(tmp_path) -> Results:
 
 
 MODES = {
-    "seedless": [],
-    "seed_image": ["context.guidance=2", "context.guide=plan"],
-    "autoregressive": ["context.passes=2"],
+    "unconditional": [],
+    "seed_image": ["context.guidance_scale=2", "context.guide=plan"],
+    "autoregressive": ["context.refinement_iterations=2"],
     "text": ["context.prompt=hills", "context.guide=plan"],
-    "mismatched": ["context.guide=image"],
+    "swapped_reference": ["context.guide=image"],
 }
 
 
@@ -514,16 +532,16 @@ def test_every_mode_runs(mode, arguments, tmp_path, monkeypatch):
     assert main([*arguments, *told]) == 0
     found = results(tmp_path)
     assert {row.strategy for row in found.rows} == {"diffcollage", "lshape_repaint"}
-    assert found.settings["told"]["mode"] == mode
+    assert found.settings["conditioning"]["mode"] == mode
     assert found.settings["context"]["mode"] == mode
     for row in found.rows:
-        assert row.fingerprint["context"] == found.settings["told"]
+        assert row.fingerprint["context"] == found.settings["conditioning"]
         assert {"palette_distance", "layout_correlation", "sky_at_top"} <= set(row.figures)
         assert len(row.fingerprint["seeds_sha256"]) == 64
-    assert found.patches.fingerprint["context"]["mode"] == "seedless"
+    assert found.patches.fingerprint["context"]["mode"] == "unconditional"
     assert found.real.fingerprint["context"] is None
     shown = list(sheets[0])
-    if mode in ("seed_image", "mismatched"):
+    if mode in ("seed_image", "swapped_reference"):
         assert shown[0] == "seed images"
         # Behind the crops of FID+ and the real canvases.
         behind = torch.cat([crop(COUNT), crop(COUNT + 1)])
@@ -533,19 +551,19 @@ def test_every_mode_runs(mode, arguments, tmp_path, monkeypatch):
 
 
 EVERYTHING = [
-    ["context=seed_image", "context.guidance=2", "context.guide=plan"],
-    ["context=autoregressive", "context.guide=canvas", "context.passes=2"],
+    ["context=seed_image", "context.guidance_scale=2", "context.guide=plan"],
+    ["context=autoregressive", "context.guide=canvas", "context.refinement_iterations=2"],
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("told", EVERYTHING, ids=["seed_image", "autoregressive"])
+@pytest.mark.parametrize("conditioning", EVERYTHING, ids=["seed_image", "autoregressive"])
 def test_every_strategy_can_be_told(told, arguments, tmp_path):
-    assert main([*arguments, *told, "strategy=all", "patches=false"]) == 0
+    assert main([*arguments, *told, "strategy=all", "plain_fid=false"]) == 0
     found = results(tmp_path)
     assert [row.strategy for row in found.rows] == names()
-    told_names = ("mode", "guidance", "guide", "passes")
-    said = telling(**{name: found.settings["told"][name] for name in told_names})
+    told_names = ("mode", "guidance", "guide", "refinement_iterations")
+    said = conditioner(**{name: found.settings["conditioning"][name] for name in told_names})
     for row in found.rows:
         strategy = strategy_class(row.strategy)(solver=Heun(num_steps=STEPS, churn=18.0))
         counted = dry_run(strategy, denoiser(), CANVAS, said)
@@ -554,11 +572,13 @@ def test_every_strategy_can_be_told(told, arguments, tmp_path):
 
 @pytest.mark.parametrize("settings", [{"mode": "autoregressive"}, {"guide": "canvas"}])
 def test_a_parallel_strategy_that_would_see_nothing_is_refused(settings):
-    said = telling(**({"mode": "seedless"} | settings))
-    with pytest.raises(ValueError, match=r"no canvas to be seen: set context\.passes=2"):
+    said = conditioner(**({"mode": "unconditional"} | settings))
+    with pytest.raises(
+        ValueError, match=r"no canvas to be seen: set context\.refinement_iterations=2"
+    ):
         said.refuse_misfits(DiffCollage(), denoiser(), CANVAS)
     said.refuse_misfits(LShapeRepaint(), denoiser(), CANVAS)
-    twice = telling(**({"mode": "seedless"} | settings), passes=2)
+    twice = conditioner(**({"mode": "unconditional"} | settings), refinement_iterations=2)
     twice.refuse_misfits(DiffCollage(), denoiser(), CANVAS)
 
 
@@ -570,7 +590,7 @@ def test_gates_can_be_shut(arguments, photograph):
     network = run.denoiser.denoiser.denoiser.network
     assert network.gates
     assert not any(gate.item() for gate in network.gates.values())
-    assert run.telling.description["gate"] == 0
+    assert run.conditioner.description["gate"] == 0
 
 
 def test_other_contexts_do_not_continue_a_run(arguments, tmp_path, photograph):
@@ -584,7 +604,7 @@ def test_other_contexts_do_not_continue_a_run(arguments, tmp_path, photograph):
 
     assert folder() == folder()
     before = folder()
-    command.append("context.guidance=2")
+    command.append("context.guidance_scale=2")
     assert folder() != before
     before = folder()
     Picture.new("RGB", (9, 9)).save(photograph)

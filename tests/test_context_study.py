@@ -144,7 +144,11 @@ def test_a_line_is_made_of_the_harness_and_of_the_network(tmp_path, monkeypatch,
         known_channel=True,
     )
     told_by = {"view": [16, 48], "backbone": one.backbone.description}
-    provenance = {"steps": 7, "losses_step": 7, "losses": {"val/loss": 0.1, "val/loss_untold": 0.2}}
+    provenance = {
+        "steps": 7,
+        "losses_step": 7,
+        "losses": {"val/loss": 0.1, "val/loss_unconditional": 0.2},
+    }
     made = EDMPrecond(network, patch_size=16, told_by=told_by)
     save_denoiser(made, one.denoiser, provenance=provenance)
     asked = []
@@ -164,9 +168,9 @@ def test_a_line_is_made_of_the_harness_and_of_the_network(tmp_path, monkeypatch,
     assert {
         f"denoiser={one.denoiser}", "canvas.height=16", "canvas.width=48", "num_samples=3",
         "num_reference=5", "solver.num_steps=2", "seed=3", "context=seed_image",
-        "context.guidance=1.5", "device=cpu",
+        "context.guidance_scale=1.5", "device=cpu",
     } <= set(words)  # fmt: skip
-    assert (line.loss, line.loss_untold) == (0.1, 0.2)
+    assert (line.loss, line.loss_unconditional) == (0.1, 0.2)
     assert line.figures["diffcollage"]["palette_distance"] == FIGURE
     assert set(line.gates.values()) == {0.5}
     assert set(line.completion) == {"train", "test"}
@@ -221,7 +225,7 @@ def test_the_table_has_a_line_for_every_configuration():
     line = Line(
         name="clip",
         loss=0.1,
-        loss_untold=0.2,
+        loss_unconditional=0.2,
         gates={"middle.0.0": 0.5, "middle.1.0": 0.25},
         figures={name: {"fid_plus": figure} for name in ("lshape_repaint", "diffcollage")},
         completion=completion,

@@ -542,8 +542,8 @@ def test_a_fit_logs_its_gates_and_what_contexts_are_worth(trained):
     pairs = zip(*(logged[f"gate/{name}"] for name in gates), strict=True)
     means = [sum(pair) / 2 for pair in pairs]
     assert logged["gate/mean"] == pytest.approx(means, rel=1e-6)
-    assert len(logged["val/loss_untold"]) == len(logged["val/loss"])
-    assert logged["val/loss_untold"] != logged["val/loss"]
+    assert len(logged["val/loss_unconditional"]) == len(logged["val/loss"])
+    assert logged["val/loss_unconditional"] != logged["val/loss"]
 
 
 def test_an_export_says_what_it_was_told_by(trained, tmp_path):
@@ -588,7 +588,7 @@ def test_an_evaluation_is_that_of_the_fit_however_far_the_guide_has_faded(tmp_pa
     for step, place in ((4, 0), (8, 1)):
         flags = [f"--ckpt_path={tmp_path / f'step={step}.ckpt'}"]
         metrics = run("validate", path, flags).trainer.callback_metrics
-        for name in ("val/loss", "val/loss_untold"):
+        for name in ("val/loss", "val/loss_unconditional"):
             # Float32.
             assert logged[name][place] == pytest.approx(metrics[name].item(), rel=1e-6)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.oracle.probe import outcome
 from denoisers.gaussian import GaussianDenoiser, GaussianField
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from sampling.diffusers_solver import Diffusers
 from sampling.noise import CanvasNoise
 from sampling.solvers import Euler, Heun
@@ -20,6 +20,7 @@ from strategies.async_patch import given_clean
 from strategies.canvas import Canvas, Known
 from strategies.conveyor import Belt, Conveyor, State
 from strategies.direct import Direct
+from tests.doubles import Spy
 from tests.test_memory import Watching
 
 FIELD = GaussianField(mean=0.2, variance=0.5)
@@ -49,18 +50,6 @@ class Memorised(GaussianDenoiser):
         centred = x_t - self.field.mean
         x0_hat = self.field.mean + (centred.flatten(1) @ self.gains[key].flatten(1)).view_as(x_t)
         return torch.where(sigma == 0, x_t, x0_hat)
-
-
-class Spy(GaussianDenoiser):
-    """The exact denoiser, and a list of what it was given."""
-
-    def __init__(self, field: GaussianField = FIELD) -> None:
-        super().__init__(field, patch_size=COLUMNS)
-        self.seen: list[tuple[Tensor, Tensor]] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.seen.append((x_t, sigma))
-        return super().__call__(x_t, sigma, context)
 
 
 class Network:
@@ -377,7 +366,7 @@ def test_the_window_is_laid_out_as_promised(options, belt):
     ],
 )
 def test_a_block_costs_what_is_promised(solver, options, calls):
-    conveyor, metered = line(solver=solver, **options), Metered(Spy())
+    conveyor, metered = line(solver=solver, **options), NFECounter(Spy())
     state = conveyor.begin(metered, noise())
     for _ in range(12):
         metered.reset()

@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.comparison.plan import parse
 from denoisers.contract import PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import dry_run, steps_within
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
@@ -20,6 +20,7 @@ from strategies.direct import Direct
 from strategies.multidiffusion import MultiDiffusion
 from strategies.naive import Naive
 from strategies.parallel import ParallelStrategy
+from tests.doubles import IndependentPixels
 
 Square = Float64[Tensor, "n n"]
 
@@ -225,20 +226,6 @@ WAYS = get_args(Variables)
 FULL_SIZE = [way for way in WAYS if way != "own_size"]
 
 
-class IndependentPixels:
-    """The exact denoiser of unit-variance pixels, which remembers what it was shown."""
-
-    multiple, channels = 2, 1
-
-    def __init__(self, patch_size: int = 8, *, takes_noise_maps: bool = True) -> None:
-        self.patch_size, self.takes_noise_maps = patch_size, takes_noise_maps
-        self.shown: list[tuple[Tensor, Tensor]] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.shown.append((x_t, sigma))
-        return x_t / (1 + sigma.square())
-
-
 SHAPES = {
     "chain": {"height": 8, "width": 20},
     "loop": {"height": 8, "width": 16, "wrap_width": True},
@@ -251,24 +238,24 @@ SHAPES = {
 @pytest.mark.parametrize("way", WAYS)
 def test_variables_of_any_way_count_every_pixel_once(way, shape):
     canvas = Canvas(**SHAPES[shape], channels=1)
-    strategy, denoiser = DiffCollage(overlap=4, variables=way), IndependentPixels()
+    strategy, denoiser = DiffCollage(overlap=4, variables=way), IndependentPixels(channels=1)
     x_t = torch.randn(3, 1, canvas.height, canvas.width)
     sigma = torch.tensor([0.5, 1.0, 4.0]).view(3, 1, 1, 1)
     x0_hat = strategy.canvas_denoiser(denoiser, canvas)(x_t, sigma)
     # Sums of up to nine numbers of order 1 in float32.
     torch.testing.assert_close(x0_hat, x_t / (1 + sigma**2), atol=1e-5, rtol=1e-5)
-    sizes = {tuple(x_t.shape[-2:]) for x_t, _ in denoiser.shown}
+    sizes = {tuple(x_t.shape[-2:]) for x_t, _, _ in denoiser.shown}
     assert (sizes == {(8, 8)}) == (way != "own_size")
 
 
 @pytest.mark.parametrize("way", FULL_SIZE)
 def test_variables_of_a_graph_of_ones_own_are_whole_patches_too(way):
     strategy = DiffCollage(regions=((0, 0, 8, 8), (0, 6, 8, 8)), variables=way)
-    canvas, denoiser = Canvas(height=8, width=14, channels=1), IndependentPixels()
+    canvas, denoiser = Canvas(height=8, width=14, channels=1), IndependentPixels(channels=1)
     x_t = torch.randn(2, 1, 8, 14)
     x0_hat = strategy.canvas_denoiser(denoiser, canvas)(x_t, torch.ones(1, 1, 1, 1))
     torch.testing.assert_close(x0_hat, x_t / 2, atol=1e-6, rtol=1e-6)
-    assert {tuple(x_t.shape[-2:]) for x_t, _ in denoiser.shown} == {(8, 8)}
+    assert {tuple(x_t.shape[-2:]) for x_t, _, _ in denoiser.shown} == {(8, 8)}
 
 
 def test_variables_of_their_own_size_are_what_they_were():
@@ -284,17 +271,20 @@ def test_variables_of_their_own_size_are_what_they_were():
 
 
 def test_windows_of_a_users_size_are_whole_ones():
-    strategy, denoiser = DiffCollage(window=(4, 8), variables="mirrored"), IndependentPixels(16)
+    strategy, denoiser = (
+        DiffCollage(window=(4, 8), variables="mirrored"),
+        IndependentPixels(16, channels=1),
+    )
     canvas = Canvas(height=4, width=20, channels=1)
     strategy.canvas_denoiser(denoiser, canvas)(torch.randn(1, 1, 4, 20), torch.ones(1, 1, 1, 1))
-    assert {tuple(x_t.shape[-2:]) for x_t, _ in denoiser.shown} == {(4, 8)}
+    assert {tuple(x_t.shape[-2:]) for x_t, _, _ in denoiser.shown} == {(4, 8)}
 
 
 def test_pure_noise_is_at_the_first_level_of_the_solver():
     strategy = DiffCollage(solver=Heun(num_steps=2, sigma_max=7.0), variables="pure_noise")
-    canvas, denoiser = Canvas(height=8, width=12, channels=1), IndependentPixels()
+    canvas, denoiser = Canvas(height=8, width=12, channels=1), IndependentPixels(channels=1)
     strategy.canvas_denoiser(denoiser, canvas)(torch.randn(1, 1, 8, 12), torch.ones(1, 1, 1, 1))
-    _, (_, sigma) = denoiser.shown
+    _, (_, sigma, _) = denoiser.shown
     assert sigma[..., 4:].unique().tolist() == [7.0]
 
 
@@ -311,7 +301,11 @@ def test_pure_noise_is_at_the_first_level_of_the_solver():
 def test_whole_windows_cost_what_they_say(way, wraps, size, more):
     canvas = Canvas(height=size[0], width=size[1], channels=1, **wraps)
     own, whole = (
-        dry_run(DiffCollage(solver=Heun(num_steps=2), variables=one), IndependentPixels(), canvas)
+        dry_run(
+            DiffCollage(solver=Heun(num_steps=2), variables=one),
+            IndependentPixels(channels=1),
+            canvas,
+        )
         for one in ("own_size", way)
     )
     assert (whole.calls, whole.patches) == (own.calls, own.patches)
@@ -325,7 +319,7 @@ def test_budgets_buy_fewer_steps_of_whole_windows():
         def made(count: int) -> DiffCollage:
             return DiffCollage(solver=Heun(num_steps=count), variables=way)
 
-        return steps_within(made, IndependentPixels(), canvas, 123.0)
+        return steps_within(made, IndependentPixels(channels=1), canvas, 123.0)
 
     # Three pixels for each pixel of the loop at own size, four at full size, 2 n - 1 evaluations.
     assert (steps("own_size"), steps("mirrored")) == (21, 15)
@@ -336,7 +330,7 @@ def test_a_canvas_is_the_same_in_any_company(way):
     canvas = Canvas(height=8, width=20, channels=1)
     strategy = DiffCollage(solver=Heun(num_steps=3, churn=3.0), variables=way)
     together, alone = (
-        strategy.generate(IndependentPixels(), canvas, CanvasNoise(0, indices))
+        strategy.generate(IndependentPixels(channels=1), canvas, CanvasNoise(0, indices))
         for indices in ((0, 1, 2), (1,))
     )
     assert torch.equal(together[1], alone[0])
@@ -345,11 +339,11 @@ def test_a_canvas_is_the_same_in_any_company(way):
 def test_pure_noise_is_refused_before_any_work_where_levels_must_be_one():
     strategy = DiffCollage(variables="pure_noise")
     denoiser, canvas = (
-        Metered(IndependentPixels(takes_noise_maps=False)),
+        NFECounter(IndependentPixels(channels=1, takes_noise_maps=False)),
         canvas_of(torch.zeros(1, 1, 8, 20)),
     )
     for work in (
-        lambda: strategy.borders(denoiser, canvas),
+        lambda: strategy.window_edges(denoiser, canvas),
         lambda: strategy.generate(denoiser, canvas, CanvasNoise(0, [0])),
     ):
         with pytest.raises(ValueError, match="trained on one level an image"):

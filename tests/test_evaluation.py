@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from benchmarks.compare import main as compare
-from benchmarks.comparison.records import Results
 from benchmarks.evaluation import evaluate, fid_plus
 from benchmarks.evaluation.command import main
 from benchmarks.evaluation.images import ImageFolder
@@ -18,6 +17,7 @@ from benchmarks.evaluation.measure import command_of
 from benchmarks.evaluation.settings import METRICS, read_command
 from benchmarks.metrics.features import RandomConv
 from benchmarks.report.__main__ import main as report
+from benchmarks.results.records import Results
 from benchmarks.run import main as run
 from datamodules.landscapes import Landscapes
 from denoisers.checkpoint import save_denoiser
@@ -68,7 +68,7 @@ def compared(tmp_path_factory):
     words = [f"denoiser={weights}", f"results={root / 'results'}", "strategy=naive,diffcollage"]
     words += [f"num_samples={COUNT}", f"pictures={COUNT}", "num_reference=8", "batch_size=2"]
     words += ["solver.num_steps=2", "latency_repeats=1", "device=cpu", "loggers=[]"]
-    assert run([*words, "canvas.wrap_width=true", "patches=false"]) == 0
+    assert run([*words, "canvas.wrap_width=true", "plain_fid=false"]) == 0
     (record,) = (root / "results").glob("*/results.json")
     for name in ("naive", "diffcollage"):
         for path in (record.parent / "canvases").glob(f"{name}-*.png"):
@@ -90,7 +90,7 @@ def test_figures_are_those_of_the_comparison_to_the_last_bit(compared, tmp_path,
         root / name,
         root / "squares",
         long_reference=str(root / "long"),
-        seams=row.border_columns,
+        seams=row.edge_columns,
         wrap_width=True,
         batch_size=2,
         **FAST,
@@ -392,7 +392,7 @@ def test_the_command_leaves_a_record_and_a_table(generated, reference, tmp_path,
     assert "| generated" in record.with_name("table.md").read_text()
     results = read_record(Results, record)
     assert results.command.startswith("patchcanvas evaluate ")
-    assert results.rows[0].border_columns == list(range(SIDE, WIDTH, SIDE))
+    assert results.rows[0].edge_columns == list(range(SIDE, WIDTH, SIDE))
     assert compare([str(record), str(record)]) == 0
     assert report([str(record.parent), "--latex"]) == 0
     assert report([str(record.parent)]) == 2  # a page would tell of strategies

@@ -11,12 +11,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks.comparison.records import Results
 from benchmarks.experiment.folder import Experiment, new_folder
 from benchmarks.experiment.record import Record
 from benchmarks.inpainting.records import CompletionResults
 from benchmarks.latency.records import LatencyResults
 from benchmarks.oracle.records import OracleResults
+from benchmarks.results.records import Results
 from patchcanvas.files import lock, unlock
 from patchcanvas.records import RecordError, read_record, write_record
 from studies.peers.records import PeerResults

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch_fidelity import feature_extractor_inceptionv3 as torch_fidelity_inception
+from torch_fidelity import feature_extractor_inceptionv3
 
 from benchmarks.metrics.features import Inception, RandomConv, build_features
 from benchmarks.metrics.frechet import frechet_distance
@@ -31,29 +31,6 @@ def textures(count: int, width: int, seed: int) -> torch.Tensor:
     return (128 + colour + 15 * smooth).round().clamp(0, 255).to(torch.uint8)
 
 
-class Uninitialised(torch_fidelity_inception.FeatureExtractorInceptionV3):
-    """Inception as it is before any weights are loaded."""
-
-    def load_state_dict(self, state_dict):
-        pass
-
-
-@pytest.fixture(scope="module")
-def inception_network(tmp_path_factory):
-    empty = tmp_path_factory.mktemp("empty") / "empty.pth"
-    torch.save({}, empty)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Uninitialised("inception", ["2048"], feature_extractor_weights_path=str(empty))
-
-
-@pytest.fixture(scope="module")
-def inception_weights(inception_network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "inception.pth"
-    torch.save(inception_network.state_dict(), path)
-    return path
-
-
 @pytest.mark.parametrize("chunk", [1, 3, 50])
 def test_random_conv_does_not_depend_on_the_batch(chunk):
     network, images = RandomConv(), noise_images(10)
@@ -65,7 +42,7 @@ def test_random_conv_does_not_depend_on_the_batch(chunk):
 
 
 def test_random_conv_golden_fingerprint():
-    # Another fingerprint means another ruler: figures from before may no longer be compared.
+    # Another fingerprint means another suite: figures from before may no longer be compared.
     network = RandomConv()
     assert network.fingerprint == (
         "7f58520990c33242b82d0aa5a0ebffc2b935adfd2ef23b99e5b6c56356177094"
@@ -204,7 +181,7 @@ def test_inception_without_connection_says_what_to_do(monkeypatch):
     def offline(*args, **kwargs):
         raise URLError("no route to host")
 
-    monkeypatch.setattr(torch_fidelity_inception, "load_state_dict_from_url", offline)
+    monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", offline)
     with pytest.raises(RuntimeError, match=r"no route to host.*features_weights=FILE.*random_conv"):
         build_features("inception")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.comparison.fingerprint import MUST_AGREE, differences
+from benchmarks.results.fingerprint import MUST_AGREE, differences
 from patchcanvas.records import changes
 
 FINGERPRINT = {name: f"some {name}" for name in MUST_AGREE} | {

@@ -13,24 +13,20 @@ from denoisers.full_size import FullSize, refuse_filling
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
+from tests.doubles import IndependentPixels
 
 FILLINGS = ("mirrored", "pure_noise", "grey")
 FIELD = GaussianField(rows="exponential", columns="matern32", mean=0.25)
 
 
-class IndependentPixels:
-    """The exact denoiser of unit-variance pixels that know nothing of each other."""
+class UncertainPixels(IndependentPixels):
+    """Of any size, with their variance."""
 
-    patch_size, multiple, channels, takes_noise_maps = 8, 1, 3, True
     estimates_variance = True
 
     def __init__(self) -> None:
-        self.shown: list[tuple] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.shown.append((x_t, sigma, context))
-        return x_t / (1 + sigma.square())
+        super().__init__(multiple=1)
 
     def with_variance(self, x_t, sigma, context=None):
         variance = sigma.square() / (1 + sigma.square())
@@ -52,7 +48,7 @@ def levels(kind: str, batch: int, height: int, width: int) -> Tensor:
 
 def shown(filling: str, x_t: Tensor, sigma: Tensor, context=None, **settings) -> tuple:
     """What the denoiser is shown in place of this."""
-    inner = IndependentPixels()
+    inner = UncertainPixels()
     FullSize(inner, filling, **settings)(x_t, sigma, context)
     (one,) = inner.shown
     return one
@@ -75,7 +71,7 @@ def test_whole_patches_and_larger_images_pass_as_they_are(filling, size):
 @pytest.mark.parametrize("filling", FILLINGS)
 def test_pixels_that_know_nothing_of_each_other_are_left_alone(filling, size, kind):
     x_t, sigma = torch.randn(3, 3, *size), levels(kind, 3, *size)
-    asked, alone = FullSize(IndependentPixels(), filling), IndependentPixels()
+    asked, alone = FullSize(UncertainPixels(), filling), UncertainPixels()
     assert torch.equal(asked(x_t, sigma), alone(x_t, sigma))
     for ours, theirs in zip(
         asked.with_variance(x_t, sigma), alone.with_variance(x_t, sigma), strict=True
@@ -290,13 +286,13 @@ def test_other_contexts_pass_as_they_are(context):
 
 
 def test_the_meter_counts_what_is_really_evaluated():
-    metered = Metered(IndependentPixels())
+    metered = NFECounter(UncertainPixels())
     FullSize(metered, "mirrored")(torch.randn(5, 3, 8, 4), level(1.0))
     assert (metered.calls, metered.patches, metered.pixels) == (1, 5, 5 * 8 * 8)
 
 
-def one_level() -> IndependentPixels:
-    denoiser = IndependentPixels()
+def one_level() -> UncertainPixels:
+    denoiser = UncertainPixels()
     denoiser.takes_noise_maps = False
     return denoiser
 
@@ -324,7 +320,7 @@ def test_denoisers_of_one_level_are_shown_one_level(filling):
     ],
 )
 def test_nonsense_is_refused(filling, settings, must):
-    denoiser = IndependentPixels()
+    denoiser = UncertainPixels()
     denoiser.multiple = 2
     with pytest.raises(ValueError, match=must):
         FullSize(denoiser, filling, **settings)
@@ -334,4 +330,4 @@ def test_unknown_fillings_are_refused():
     # As it is outside of pytest, where annotations are not checked.
     refuse = inspect.unwrap(refuse_filling)
     with pytest.raises(ValueError, match="one of mirrored, pure_noise, grey, got 'black'"):
-        refuse(IndependentPixels(), "black")
+        refuse(UncertainPixels(), "black")

@@ -9,7 +9,7 @@ from torch import Tensor
 from denoisers.conditions import Conditions
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.guidance import Guided
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from tests.test_conditions import EVERYTHING, denoiser, told
 
 # Sums of numbers of order 1 in float64, in another order.
@@ -41,14 +41,14 @@ def test_guidance_is_the_line_through_the_two_estimates(scale):
 def test_the_scales_0_and_1_are_one_evaluation_of_the_network_itself():
     network, x_t, conditions = own(), noisy(3), told(3)
     for scale, alone in ((1.0, conditions), (0.0, conditions.without_tokens())):
-        meter = Metered(network)
+        meter = NFECounter(network)
         made = Guided(meter, scale)(x_t, LEVEL, conditions)
         assert torch.equal(made, network(x_t, LEVEL, alone))
         assert (meter.calls, meter.patches) == (1, 3)
 
 
 def test_guidance_is_one_call_of_twice_the_windows():
-    meter = Metered(own())
+    meter = NFECounter(own())
     Guided(meter, 2.0)(noisy(3), LEVEL, told(3))
     assert (meter.calls, meter.patches, meter.pixels) == (1, 6, 6 * 256)
 
@@ -57,7 +57,7 @@ def test_guidance_is_one_call_of_twice_the_windows():
 def test_where_there_are_no_tokens_there_is_no_guidance(context):
     network, x_t = own(position="none"), noisy(2)
     context = None if context is None else Conditions(plan=torch.tensor([True, False]))
-    meter = Metered(network)
+    meter = NFECounter(network)
     assert torch.equal(Guided(meter, 3.0)(x_t, LEVEL, context), network(x_t, LEVEL, context))
     assert meter.patches == 2
 

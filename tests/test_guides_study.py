@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmarks.comparison.plan import parse
-from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.records import Results, Row
 from benchmarks.tables.columns import ABSENT
 from denoisers.checkpoint import sha256_of
 from patchcanvas.pictures import write_picture
@@ -22,7 +22,7 @@ def row(strategy: str, **figures: Estimate) -> Row:
     return Row(
         strategy=strategy,
         parallel=None,
-        border_columns=[],
+        edge_columns=[],
         settings={"solver": {"num_steps": 7}},
         fingerprint={},
         figures=figures,
@@ -76,7 +76,7 @@ def test_every_way_is_measured_at_one_budget(tmp_path, monkeypatch, capsys):
         assert strategies == (
             ["lshape_repaint"] if way in GROWING else ["diffcollage", "lshape_repaint"]
         )
-        assert {*WAYS[way], "budgets=[64.0]", *settings} <= set(words)
+        assert {*WAYS[way], "budget=[64.0]", *settings} <= set(words)
     # The settings of a strategy that is not run would be refused.
     asked.clear()
     assert (
@@ -89,7 +89,7 @@ def test_every_way_is_measured_at_one_budget(tmp_path, monkeypatch, capsys):
 
 def test_the_table_has_a_line_for_every_way():
     found = {
-        "seedless": results(row("diffcollage@64", palette_distance=FIGURE), row("naive@64")),
+        "unconditional": results(row("diffcollage@64", palette_distance=FIGURE), row("naive@64")),
         "plan": results(row("diffcollage@64", fid_plus=FIGURE)),
     }
     runs = {way: harness.Run(Path("nowhere"), one) for way, one in found.items()}
@@ -98,7 +98,7 @@ def test_the_table_has_a_line_for_every_way():
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in lines[6:]]
     interval = "0.25 (0.2 to 0.3)"
     assert rows == [
-        ["seedless", ABSENT, interval, *[ABSENT] * 4, "7"],
+        ["unconditional", ABSENT, interval, *[ABSENT] * 4, "7"],
         ["plan", interval, *[ABSENT] * 5, "7"],
         ["other real panoramas", ABSENT, interval, *[ABSENT] * 5],
     ]
@@ -141,7 +141,7 @@ def test_ways_that_nothing_can_see_are_refused(tmp_path, capsys):
 
 def test_unknown_ways_are_refused(tmp_path, capsys):
     assert study(ways=("sideways",), folder=tmp_path / "none") == 2
-    assert "ways must be among seedless, seed image" in capsys.readouterr().err
+    assert "ways must be among unconditional, seed image" in capsys.readouterr().err
     assert study(strategies=("diffcolage",), folder=tmp_path / "none") == 2
     assert "did you mean 'diffcollage'?" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()

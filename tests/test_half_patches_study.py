@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks.comparison.plan import parse
-from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.records import Results, Row
 from benchmarks.tables.columns import ABSENT
 from denoisers.full_size import FullSize
 from denoisers.gaussian import GaussianDenoiser
@@ -154,7 +154,7 @@ def test_the_harness_is_asked_for_canvases_of_a_way(way, tmp_path, monkeypatch):
 ROW = Row(
     strategy="diffcollage",
     parallel=True,
-    border_columns=[],
+    edge_columns=[],
     settings={},
     fingerprint={},
     figures={"fid_plus": Estimate(1.5, 1.0, 2.0)},

@@ -22,7 +22,7 @@ from denoisers.checkpoint import save_denoiser
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import Spent, spent_on, steps_within
 from patchcanvas.files import lock, unlock
 from patchcanvas.making import as_known
@@ -294,7 +294,7 @@ def field_images(count: int):
 
 
 def completer(seed: int = 0, batch_size: int = 128) -> Completer:
-    return Completer(Metered(ORACLE), CANVAS, seed, torch.device("cpu"), batch_size)
+    return Completer(NFECounter(ORACLE), CANVAS, seed, torch.device("cpu"), batch_size)
 
 
 def test_a_denoiser_that_takes_known_pixels_is_told_them():
@@ -307,7 +307,7 @@ def test_a_denoiser_that_takes_known_pixels_is_told_them():
             return torch.zeros_like(x_t)
 
     listening, known = Listening(), masks_of("half").expand(2, -1, -1, -1)
-    complete = Completer(Metered(listening), CANVAS, 0, torch.device("cpu"), 2)
+    complete = Completer(NFECounter(listening), CANVAS, 0, torch.device("cpu"), 2)
     complete(Replacement(solver=Heun(num_steps=2)), field_images(2), known, attempt=0)
     assert torch.equal(listening.told.known, known.to(listening.told.known))
 

@@ -11,7 +11,7 @@ from benchmarks.metrics.kernel import KernelDistance, kernel_distance
 from benchmarks.metrics.manifold import PrecisionRecall, precision_recall
 from benchmarks.metrics.seams import SeamRatio
 from denoisers.gaussian import GaussianField
-from strategies.canvas import Borders
+from strategies.canvas import WindowEdges
 
 HEIGHT, WIDTH, STRIP = 12, 48, 12
 CANVASES, EXPERIMENTS = 300, 40
@@ -34,7 +34,7 @@ def canvases_of(field: GaussianField, count: int, seed: int, width: int = WIDTH)
 def pixel_metrics() -> list:
     size = {"height": HEIGHT, "width": WIDTH}
     return [
-        SeamRatio(borders=Borders((), (12, 24, 36)), **size),
+        SeamRatio(edges=WindowEdges((), (12, 24, 36)), **size),
         ColourDrift(strip=STRIP, distance=24, start=12, **size),
         Autocorrelation(longest=36, **size),
     ]

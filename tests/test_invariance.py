@@ -248,7 +248,7 @@ def test_the_score_is_that_of_the_side_that_gives_itself_away_most():
     scores = three_scores()
     assert [image.score for image in scores.images] == [0.9, 0.8, 0.5]
     assert [image.path for image in scores.kept] == ["c"]  # 0.8 is not below 0.8
-    # Told rightly: both of a, the right one of b, none of c, where 0.5 is no answer.
+    # ContextConditioner rightly: both of a, the right one of b, none of c, where 0.5 is no answer.
     assert scores.accuracy == pytest.approx(3 / 6)
     told = (0.9, 0.6, 0.4, 0.8, 0.5, 0.5)
     assert scores.log_loss == pytest.approx(-sum(map(math.log, told)) / 6)

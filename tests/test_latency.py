@@ -30,7 +30,7 @@ from benchmarks.metrics.estimates import Spread
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.files import lock, unlock
 from patchcanvas.records import read_record
 from patchcanvas.timing import Bench
@@ -110,7 +110,7 @@ def canvas(patches: int) -> Canvas:
 
 
 def bench(clock: FakeClock, **costs: float) -> Bench:
-    return Bench(Metered(Clocked(clock, **costs), clock=clock), CPU, clock=clock)
+    return Bench(NFECounter(Clocked(clock, **costs), clock=clock), CPU, clock=clock)
 
 
 def point(name: str, width: int, *values: float, **changes) -> Point:
@@ -121,8 +121,8 @@ def point(name: str, width: int, *values: float, **changes) -> Point:
         network_calls=35,
         patch_evaluations=1735,
         pixels=3 * 32 * 32 * width,
-        gradient_passes=0,
-        gradient_pixels=0,
+        backward_passes=0,
+        backward_pixels=0,
         asked=len(values),
         repeats=len(values),
         rounds=list(range(len(values))),
@@ -221,9 +221,9 @@ def test_the_gradients_of_reconstruction_are_inside_the_network():
     point = Point.of("reconstruction", 2, canvas(2), timed.denoiser, asked=1, repeats=1)
     # 3 windows in 2 turns, 3 evaluations each; the first window knows nothing and has no gradient.
     assert (point.network_calls, point.patch_evaluations) == (6, 9)
-    assert (point.gradient_passes, point.gradient_pixels) == (3, 6 * SIDE**2)
+    assert (point.backward_passes, point.backward_pixels) == (3, 6 * SIDE**2)
     assert point.pixels == 9 * SIDE**2
-    assert point.pixels_per_pixel == 4.5
+    assert point.nfe_per_pixel == 4.5
     assert timing.seconds == timing.network_seconds == 9 * 1.0 + 6 * 10.0
 
 
@@ -240,7 +240,7 @@ def test_canvases_that_are_not_finite_are_refused():
         def __call__(self, x_t, sigma, context=None):
             return torch.full_like(x_t, torch.nan)
 
-    broken = Bench(Metered(Broken(FakeClock())), CPU)
+    broken = Bench(NFECounter(Broken(FakeClock())), CPU)
     with pytest.raises(FloatingPointError, match="not finite"):
         broken.run(Naive(solver=Euler(num_steps=2)), canvas(1))
 
@@ -284,7 +284,7 @@ def test_the_floor_is_pixels_at_their_least_cost():
     without = point("naive", 1, 1.0, 2.0, 4.0, pixels=1_000_000)
     assert without.floor_seconds(FLOOR) == pytest.approx(2.0)
     assert without.ratio_to_floor(FLOOR) == pytest.approx(1.0)
-    guided = dataclasses.replace(without, gradient_pixels=2_000_000)
+    guided = dataclasses.replace(without, backward_pixels=2_000_000)
     assert guided.floor_seconds(FLOOR) == pytest.approx(2.0 + 6.0)
     assert guided.ratio_to_floor(FLOOR) == pytest.approx(0.25)
 
@@ -431,10 +431,10 @@ def test_every_strategy_at_every_width(arguments, tmp_path, capsys):
     tiles = {"naive": 2, "direct": 2, "diffcollage": 4}
     for p in found.points:
         share = tiles.get(p.strategy, 3) / 2 if p.width == 2 else 1
-        assert p.pixels_per_pixel == share * evaluations[p.strategy]
+        assert p.nfe_per_pixel == share * evaluations[p.strategy]
         guided = p.strategy == "reconstruction" and p.width == 2
-        assert p.gradient_passes == (3 if guided else 0)
-        assert p.gradient_pixels == (6 * SIDE**2 if guided else 0)
+        assert p.backward_passes == (3 if guided else 0)
+        assert p.backward_pixels == (6 * SIDE**2 if guided else 0)
         assert p.canvas == (SIDE, p.width * SIDE)
         assert len(p.seconds) == p.repeats == p.asked == 3
         assert 0 < p.latency.lower <= p.latency.median <= p.latency.upper

@@ -1,4 +1,4 @@
-"""Canvases in pixels by strategies on latents: sizes, loops, given pixels and their borders."""
+"""Canvases in pixels by strategies on latents: sizes, loops, given pixels and their edges."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.async_patch import AsyncPatch
 from strategies.base import Strategy
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.catalogue import names, strategy_class
 from strategies.diffcollage import DiffCollage
 from strategies.direct import Direct
@@ -95,8 +95,8 @@ class Fixed(Strategy):
         return self.latents.expand(len(noise), -1, -1, -1)
 
     @override
-    def borders(self, denoiser: PatchDenoiser, canvas: Canvas) -> Borders:
-        return Borders((), ())
+    def window_edges(self, denoiser: PatchDenoiser, canvas: Canvas) -> WindowEdges:
+        return WindowEdges((), ())
 
     @override
     def overlap_of(self, denoiser: PatchDenoiser, window: int) -> int:
@@ -447,7 +447,7 @@ def test_an_encoder_sees_no_edge_where_a_loop_closes(wraps):
 def test_borders_are_told_in_pixels(strategy, height, width, rows, columns, start):
     canvas, denoiser = Canvas(height=height, width=width), IndependentLatents()
     pixels = on_latents(strategy, Blocks())
-    assert pixels.borders(denoiser, canvas) == Borders(rows, columns)
+    assert pixels.window_edges(denoiser, canvas) == WindowEdges(rows, columns)
     assert pixels.starts_at(denoiser, canvas) == start
     assert pixels.window_of(denoiser) == (PATCH, PATCH)
     assert pixels.overlap_of(denoiser, PATCH) == strategy.overlap_of(denoiser, PATCH)
@@ -501,7 +501,7 @@ def test_lengths_in_errors_are_said_to_be_of_latents(strategy, canvas, rule, giv
     with pytest.raises(ValueError, match=rule):
         on_latents(strategy, codec).generate(denoiser, Canvas(**size), noise, known=known)
     assert not denoiser.calls
-    # Direct alone says where its borders are on any canvas, and is asked once all is encoded.
+    # Direct alone says where its edges are on any canvas, and is asked once all is encoded.
     assert not codec.encoded or isinstance(strategy, Direct)
 
 

@@ -16,9 +16,9 @@ from benchmarks.metrics.layout import (
 from benchmarks.metrics.palette import PaletteDistance, palette_of
 from benchmarks.metrics.reference import Reference
 from benchmarks.metrics.resampling import bootstrap_counts
-from benchmarks.metrics.ruler import Ruler, read_off
+from benchmarks.metrics.suite import MetricSuite, read_off
 from datamodules.landscapes import Landscapes
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 
 # Sums of integers are exact; a division or two, and a mean of 48 products, are left.
 ROUNDING = 1e-12
@@ -206,10 +206,10 @@ def test_profiles_that_are_not_its_own_are_refused():
         Layout(profiles=profile_of(noise(3))[..., 1:])
 
 
-def ruler(seeds: torch.Tensor | None, num_samples: int = 4) -> Ruler:
+def suite(seeds: torch.Tensor | None, num_samples: int = 4) -> MetricSuite:
     network = RandomConv()
     reference = Reference(network(noise(9, 16, 16)), "0" * 64)
-    return Ruler(
+    return MetricSuite(
         features=network,
         reference=reference,
         canvas=Canvas(height=16, width=24, channels=3),
@@ -229,7 +229,7 @@ def test_the_ruler_compares_samples_with_their_seed_images():
     canvases, seeds = noise(4, 16, 24, seed=2), noise(4, 10, 12, seed=5)
     measured = {}
     for name, given in (("without", None), ("with", seeds)):
-        metrics = ruler(given).metrics(Borders((), (8,)))
+        metrics = suite(given).metrics(WindowEdges((), (8,)))
         metrics.update(canvases, torch.arange(4))
         measured[name] = read_off(metrics)
     single = measured["with"].single
@@ -245,9 +245,9 @@ def test_the_ruler_compares_samples_with_their_seed_images():
 
 def test_real_long_crops_have_a_sky_but_no_seed_images():
     # There are more of them than seed images, too.
-    seeded, seedless = ruler(noise(4, 10, 12)), ruler(None)
-    found = seeded.real(Borders((), ()), starts_at=0)
-    others = seedless.real(Borders((), ()), starts_at=0)
+    seeded, unconditional = suite(noise(4, 10, 12)), suite(None)
+    found = seeded.real(WindowEdges((), ()), starts_at=0)
+    others = unconditional.real(WindowEdges((), ()), starts_at=0)
     assert set(found.single) - set(others.single) == {"sky_at_top"}
     expected = sky_at_top(seeded.long_crops).mean().item()
     assert found.single["sky_at_top"].value == pytest.approx(expected)
@@ -255,13 +255,13 @@ def test_real_long_crops_have_a_sky_but_no_seed_images():
 
 def test_the_ruler_refuses_seed_images_that_are_not_one_a_sample():
     with pytest.raises(ValueError, match=r"each of 5 samples, got 4\."):
-        ruler(noise(4), num_samples=5)
+        suite(noise(4), num_samples=5)
 
 
 def test_the_ruler_keeps_the_seed_images_that_it_is_built_with():
     network, seeds = RandomConv(), noise(4, 10, 12)
     given = (Landscapes(), network, Reference(network(noise(9, 16, 16)), "0" * 64))
     canvas, settings = Canvas(height=16, width=24, channels=3), {"strip": 8, "seed": 3}
-    built = Ruler.of(*given, canvas, num_samples=4, seeds=seeds, **settings)
+    built = MetricSuite.of(*given, canvas, num_samples=4, seeds=seeds, **settings)
     assert torch.equal(built.seeds, seeds)
-    assert Ruler.of(*given, canvas, num_samples=4, **settings).seeds is None
+    assert MetricSuite.of(*given, canvas, num_samples=4, **settings).seeds is None

@@ -5,8 +5,8 @@ from PIL import Image as Picture
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.comparison.loggers import build_loggers, refuse_missing
-from benchmarks.comparison.records import Cost, Row
 from benchmarks.metrics.estimates import Curve, Estimate, Spread
+from benchmarks.results.records import Cost, Row
 
 COST = Cost(70, 100, 96.0, 0, Spread(0.5, 0.4, 0.6, 3), 0.4, 0.98, 800.0)
 ROW = Row(

@@ -14,7 +14,7 @@ from torch import Tensor
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.collage import Collage, Weighted, cut, total_weight
 from strategies.diffcollage import DiffCollage
 from strategies.direct import Direct
@@ -22,6 +22,7 @@ from strategies.multidiffusion import MultiDiffusion
 from strategies.naive import Naive
 from strategies.parallel import ParallelStrategy
 from strategies.windows import Regions
+from tests.doubles import Blurred
 from tests.test_diffcollage import estimated, level, line, plane, sampled
 
 # A busy machine is no failure.
@@ -47,19 +48,6 @@ every_strategy = pytest.mark.parametrize(
 # Symmetries hold to the last bits: sums of the same numbers in another order. The noise of 80 that
 # a sampler starts from is exact to 2e-14, and what it becomes is of order 1.
 ROUNDING = {"atol": 1e-12, "rtol": 0}
-
-
-class Blurred:
-    """A mean over 3 x 3 pixels, each weighed by its own level; zero beyond what it is given."""
-
-    patch_size, multiple, channels, takes_noise_maps = 8, 2, 3, True
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[int, ...]] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.calls.append((len(x_t), *x_t.shape[-2:]))
-        return F.avg_pool2d(x_t / (1 + sigma.square()), 3, stride=1, padding=1)
 
 
 def loop(width: int, *, height: int = 8, channels: int = 3) -> Canvas:
@@ -133,7 +121,7 @@ def test_the_network_on_the_whole_canvas_sees_the_wrap(wraps, height, width):
     canvas = Canvas(height=height, width=width, wrap_height=wraps[0], wrap_width=wraps[1])
     x_t = torch.randn(2, 3, height, width, dtype=torch.float64)
     sigma = torch.rand(2, 1, height, width, dtype=torch.float64)
-    padded = x_t / (1 + sigma.square())
+    padded = x_t / (1 + sigma.square()) + 0.1
     for wrapped, pad in zip(wraps, ((0, 0, 1, 1), (1, 1, 0, 0)), strict=True):
         padded = F.pad(padded, pad, mode="circular" if wrapped else "constant")
     # The network sees 1 px far, the margin is 4 px: nothing of it is lost.
@@ -165,10 +153,10 @@ def test_the_network_on_the_whole_canvas_is_given_half_a_window_more_on_both_sid
 @pytest.mark.parametrize("strategy", [s for s, stride in REPEATING if stride == 4])
 def test_neighbours_across_the_edge_are_as_alike_as_across_every_border(strategy):
     made = covariance(strategy, 2, 8, 32, wrap_width=True)
-    borders = torch.stack([made[edge - 1, edge] for edge in range(0, 32, 4)])
-    torch.testing.assert_close(borders, borders[:1].expand(8), **ROUNDING)
+    edges = torch.stack([made[edge - 1, edge] for edge in range(0, 32, 4)])
+    torch.testing.assert_close(edges, edges[:1].expand(8), **ROUNDING)
     # In truth exp(-1 / 2), which averaging halves.
-    assert borders[0] > 0.3
+    assert edges[0] > 0.3
     # The same canvas, cut open: 31 px apart, in truth exp(-31 / 2) = 2e-7.
     assert covariance(strategy, 2, 8, 32)[0, -1].abs() < 1e-5
 
@@ -361,13 +349,13 @@ def test_loops_that_do_not_close_are_refused_with_those_that_do(strategy, length
     ],
 )
 def test_borders_of_a_torus_are_taken_modulo_the_canvas(strategy, rows, columns):
-    assert strategy.borders(Blurred(), torus(16, 24)) == Borders(rows, columns)
+    assert strategy.window_edges(Blurred(), torus(16, 24)) == WindowEdges(rows, columns)
 
 
 @pytest.mark.parametrize("strategy", [DiffCollage(overlap=2), MultiDiffusion(overlap=2)])
 def test_borders_of_a_loop_whose_last_window_ends_inside_the_first(strategy):
     # Windows 0-8, 6-14, 12-20: the last ends at 2.
-    assert strategy.borders(Blurred(), loop(18)) == Borders((), (2, 6, 8, 12, 14))
+    assert strategy.window_edges(Blurred(), loop(18)) == WindowEdges((), (2, 6, 8, 12, 14))
 
 
 def test_regions_are_cut_modulo_the_image():

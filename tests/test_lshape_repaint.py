@@ -14,15 +14,16 @@ from sampling.noise import CanvasNoise, seed_of
 from sampling.solvers import Euler, Heun, Solver
 from strategies.canvas import Canvas, Known
 from strategies.lshape_repaint import LShapeRepaint, walk
-from tests.test_sequential import Blurred, covariance, noise, rectangle, spied
+from tests.doubles import Blurred
+from tests.test_sequential import covariance, noise, rectangle, spied
 
 # A busy machine is no failure.
-examples = settings(max_examples=200, deadline=None)
+examples = settings(max_examples=50, deadline=None)
 few_examples = settings(max_examples=15, deadline=None)
 
 
 @st.composite
-def walks(draw, most: int = 60) -> tuple[int, int, int]:
+def walks(draw, most: int = 24) -> tuple[int, int, int]:
     """A number of steps, a jump length below it, and how often stretches are walked."""
     num_steps = draw(st.integers(2, most))
     return num_steps, draw(st.integers(1, num_steps - 1)), draw(st.integers(1, 6))

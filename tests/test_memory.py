@@ -25,7 +25,7 @@ OPTIONS = [
     (AsyncPatch, {"guidance": 2.0, "clean_level": 0.01}),
     (AsyncPatch, {"schedule": "sequential"}),
     (AsyncPatch, {"schedule": "wavefront", "max_batch": 1}),
-    (DiffCollage, {"conditioning": "reconstruction", "max_batch": 3}),
+    (DiffCollage, {"known_method": "reconstruction", "max_batch": 3}),
     (LShapeRepaint, {"jump_length": 4, "jump_n_sample": 2}),
 ]
 

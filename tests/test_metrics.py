@@ -23,10 +23,10 @@ from benchmarks.metrics.manifold import PrecisionRecall
 from benchmarks.metrics.palette import PaletteDistance, palette_of
 from benchmarks.metrics.repetition import Repetition
 from benchmarks.metrics.seams import SeamRatio, WrapError
-from strategies.canvas import Borders
+from strategies.canvas import WindowEdges
 
 HEIGHT, WIDTH, COUNT = 12, 40, 24
-BORDERS = Borders(rows=(6,), columns=(12, 24))
+BORDERS = WindowEdges(rows=(6,), columns=(12, 24))
 
 
 def noise(count: int, height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> torch.Tensor:
@@ -64,8 +64,8 @@ def metrics() -> MetricCollection:
     real.update(noise(9, seed=2), torch.arange(9))
     network = FewFeatures()
     others = {
-        "seams": SeamRatio(borders=BORDERS, **size),
-        "wrap": WrapError(wrap_height=True, wrap_width=True, borders=BORDERS, **size),
+        "seams": SeamRatio(edges=BORDERS, **size),
+        "wrap": WrapError(wrap_height=True, wrap_width=True, edges=BORDERS, **size),
         "drift": ColourDrift(strip=8, distance=16, start=10, **size),
         "correlation": Autocorrelation(longest=28, real=real.compute()["autocorrelation"], **size),
         "repetition": Repetition(network, side=12, limit=COUNT - 5, **size),
@@ -192,7 +192,7 @@ def test_compute_again_after_more_canvases():
 
 
 def seams() -> SeamRatio:
-    return SeamRatio(borders=BORDERS, height=HEIGHT, width=WIDTH)
+    return SeamRatio(edges=BORDERS, height=HEIGHT, width=WIDTH)
 
 
 def test_a_canvas_given_twice_is_refused():

@@ -9,7 +9,7 @@ from torch import nn
 from denoisers.contract import Image
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import spent_on
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
@@ -85,8 +85,8 @@ CASES = [
 ]
 
 
-def generated(strategy, canvas, known, denoiser=None, **options) -> tuple[Image, Metered]:
-    denoiser = Metered(denoiser or Neighbours())
+def generated(strategy, canvas, known, denoiser=None, **options) -> tuple[Image, NFECounter]:
+    denoiser = NFECounter(denoiser or Neighbours())
     image = strategy.generate(denoiser, canvas, CanvasNoise(0, [3, 4]), known=known, **options)
     return image, denoiser
 
@@ -189,7 +189,7 @@ def test_what_is_planned_beyond_the_canvas_is_made_where_something_depends_on_it
 
 @pytest.mark.parametrize("strategy", [MultiDiffusion, DiffCollage, Naive])
 def test_reconstruction_evaluates_all_windows_since_given_pixels_follow_them(strategy):
-    built = strategy(solver=SOLVER, conditioning="reconstruction")
+    built = strategy(solver=SOLVER, known_method="reconstruction")
     known = given(PLAIN, [(17, 18, 3, 3)])
     _, spent = generated(built, PLAIN, known)
     _, nothing_given = generated(built, PLAIN, None)
@@ -200,7 +200,7 @@ def test_reconstruction_evaluates_all_windows_since_given_pixels_follow_them(str
 @pytest.mark.parametrize("strategy", ALL, ids=names())
 def test_the_cost_that_is_planned_is_what_is_evaluated(strategy, canvas, holes):
     built, known = strategy(solver=SOLVER), given(canvas, *holes)
-    metered = Metered(Neighbours())
+    metered = NFECounter(Neighbours())
     built.generate(metered, canvas, CanvasNoise(0, range(len(known.mask))), known=known)
     planned = spent_on(built, Neighbours(), canvas, known=known)
     pixels = canvas.height * canvas.width * len(known.mask)

@@ -170,7 +170,7 @@ def test_samples_are_corrected_to_what_is_exact(monkeypatch):
     assert row.sampling.w2 > exact.w2 + 2 * errors["w2"]
     # What is taken off is about what true samples are from their own field.
     assert row.sampling.floor == pytest.approx(row.sampling.w2 - row.w2, rel=0.5)
-    for name in ("w2", "mean_w2", "seam_correlation", "border_variance", "end_variance"):
+    for name in ("w2", "mean_w2", "seam_correlation", "edge_variance", "end_variance"):
         assert getattr(row, name) == pytest.approx(getattr(exact, name), abs=5 * errors[name]), name
     assert 0 < errors["w2"] < 0.005
 
@@ -222,8 +222,8 @@ def test_diffcollage_is_the_product_of_its_matrices():
     row = one.measured()
     assert row.w2 == pytest.approx(expected, rel=1e-6)
     assert expected > 1e-4
-    assert row.border_columns == [5, 8, 10, 13, 15, 18]
-    pairs = [made[c - 1, c] / np.sqrt(made[c - 1, c - 1] * made[c, c]) for c in row.border_columns]
+    assert row.edge_columns == [5, 8, 10, 13, 15, 18]
+    pairs = [made[c - 1, c] / np.sqrt(made[c - 1, c - 1] * made[c, c]) for c in row.edge_columns]
     assert row.seam_correlation == pytest.approx(np.mean(pairs))
 
 
@@ -237,7 +237,7 @@ def test_a_field_of_another_unit_has_the_same_bias(strategy):
         line(strategy, 3, *SHORT, *settings).measured()
         for settings in ([], ["variance=9", "solver.sigma_max=240", "solver.sigma_min=0.006"])
     )
-    for name in ("w2", "seam_correlation", "border_variance", "end_variance"):
+    for name in ("w2", "seam_correlation", "edge_variance", "end_variance"):
         assert getattr(scaled, name) == pytest.approx(getattr(usual, name), rel=1e-9), name
 
 
@@ -269,7 +269,7 @@ def test_growth_starts_in_the_middle_and_says_where(width, start):
     assert place == (0, start, 1, 8)
     # Windows meet at the ends of the true one, and every half a window from there.
     inside = range(start + 1, start + 8)
-    assert row.border_columns == [c for c in range(4, width, 4) if c not in inside]
+    assert row.edge_columns == [c for c in range(4, width, 4) if c not in inside]
     within = one.outcome().covariance[start : start + 8, start : start + 8]
     true = one.case.field.covariance(1, 8)
     torch.testing.assert_close(within, true)
@@ -279,7 +279,7 @@ def test_growth_may_start_from_nothing():
     row = line("replacement", 3, *SHORT, "true_start=false").measured()
     assert row.true_start is None
     assert row.numbers == 5 * 8
-    assert row.border_columns == [4, 8, 16, 20]
+    assert row.edge_columns == [4, 8, 16, 20]
 
 
 @pytest.mark.parametrize("strategy", ["diffcollage", "multidiffusion", "naive", "async_patch"])
@@ -366,7 +366,7 @@ def test_a_run_leaves_a_row_for_every_strategy_on_every_field(everything):
         for row in case.rows:
             assert (row.method == "samples") == (row.strategy == "reconstruction")
             assert len(row.correlation) == case.canvas[1]
-            assert (row.evaluations.gradient_passes > 0) == (row.strategy == "reconstruction")
+            assert (row.evaluations.backward_passes > 0) == (row.strategy == "reconstruction")
 
 
 def test_the_record_holds_all_that_made_the_figures(everything):
@@ -586,8 +586,8 @@ def row(name: str, figure: float, **changes) -> OracleRow:
         settings={"overlap": 8},
         steps=80,
         true_start=None,
-        border_rows=[],
-        border_columns=[8, 16],
+        edge_rows=[],
+        edge_columns=[8, 16],
         method="unit vectors",
         canvases=96,
         numbers=96,
@@ -595,7 +595,7 @@ def row(name: str, figure: float, **changes) -> OracleRow:
         w2=figure,
         mean_w2=0.0,
         seam_correlation=0.7123,
-        border_variance=0.9876,
+        edge_variance=0.9876,
         end_variance=1.0123,
         correlation=[1.0, 0.5, 0.2],
         sampling=None,
@@ -619,7 +619,7 @@ def results() -> OracleResults:
         neighbours=0.7788,
         correlation=[1.0, 0.6, 0.3],
         rows=[
-            row("naive", 0.03544, seam_correlation=None, border_variance=None),
+            row("naive", 0.03544, seam_correlation=None, edge_variance=None),
             row("my_package.module.Own", 0.0315, sampling=SAMPLING, canvases=2000, steps=40),
             row("direct", -0.00001),
         ],

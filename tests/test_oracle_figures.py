@@ -9,11 +9,11 @@ from benchmarks.oracle.figures import (
     correlation_of_neighbours,
     jackknife,
     relative_w2,
-    variance_at_borders,
+    variance_at_edges,
     variance_at_the_end,
 )
 from denoisers.gaussian import covariance_matrix
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 
 PLANE = Canvas(height=3, width=4, channels=1)
 LINE = Canvas(height=1, width=4, channels=1)
@@ -87,29 +87,29 @@ def of_pairs(pairs: dict[tuple[int, int], float], size: int = 12) -> torch.Tenso
 
 
 @pytest.mark.parametrize(
-    ("borders", "pairs"),
+    ("edges", "pairs"),
     [
-        (Borders((), (2,)), [(1, 2), (5, 6), (9, 10)]),
-        (Borders((), (1, 3)), [(0, 1), (4, 5), (8, 9), (2, 3), (6, 7), (10, 11)]),
-        (Borders((1,), ()), [(0, 4), (1, 5), (2, 6), (3, 7)]),
-        (Borders((2,), (3,)), [(4, 8), (5, 9), (6, 10), (7, 11), (2, 3), (6, 7), (10, 11)]),
+        (WindowEdges((), (2,)), [(1, 2), (5, 6), (9, 10)]),
+        (WindowEdges((), (1, 3)), [(0, 1), (4, 5), (8, 9), (2, 3), (6, 7), (10, 11)]),
+        (WindowEdges((1,), ()), [(0, 4), (1, 5), (2, 6), (3, 7)]),
+        (WindowEdges((2,), (3,)), [(4, 8), (5, 9), (6, 10), (7, 11), (2, 3), (6, 7), (10, 11)]),
     ],
 )
-def test_neighbours_are_those_with_a_border_between_them(borders, pairs):
+def test_neighbours_are_those_with_a_border_between_them(edges, pairs):
     values = [0.1 * (k + 1) for k in range(len(pairs))]
     covariance = of_pairs(dict(zip(pairs, values, strict=True)))
     mean = sum(values) / len(values)
-    assert correlation_of_neighbours(covariance, PLANE, borders) == pytest.approx(mean)
+    assert correlation_of_neighbours(covariance, PLANE, edges) == pytest.approx(mean)
     beside = {pixel for pair in pairs for pixel in pair}
     variances = [(pixel + 1) ** 2 for pixel in beside]
     expected = sum(variances) / len(variances)
-    assert variance_at_borders(covariance, PLANE, borders) == pytest.approx(expected)
+    assert variance_at_edges(covariance, PLANE, edges) == pytest.approx(expected)
 
 
 def test_without_borders_there_is_nothing_to_measure():
     covariance = of_pairs({})
-    assert correlation_of_neighbours(covariance, PLANE, Borders((), ())) is None
-    assert variance_at_borders(covariance, PLANE, Borders((), ())) is None
+    assert correlation_of_neighbours(covariance, PLANE, WindowEdges((), ())) is None
+    assert variance_at_edges(covariance, PLANE, WindowEdges((), ())) is None
 
 
 def test_the_end_is_the_last_column():

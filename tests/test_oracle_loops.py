@@ -21,7 +21,7 @@ from benchmarks.oracle.probe import BulkNoise
 from benchmarks.oracle.records import OracleResults
 from patchcanvas.records import read_record
 from sampling.sigmas import karras_sigmas
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 from strategies.catalogue import names
 
 SIDE, WINDOW, OVERLAP, LENGTH, STEPS = 24, 8, 4, 3.0, 12
@@ -110,7 +110,7 @@ def test_every_strategy_closes_a_loop_and_a_torus(strategy):
         canvas = found.make(BulkNoise(0, 0, 2))
         assert canvas.shape[-2:] == (found.case.canvas.height, found.case.canvas.width)
         # Where windows are one after another they meet somewhere, and all at once at the beginning.
-        assert found.borders.columns
+        assert found.window_edges.columns
 
 
 @pytest.mark.parametrize("arguments", [LOOP, [*TORUS, "plane.height=16", "plane.width=16"]])
@@ -122,17 +122,19 @@ def test_the_network_on_the_whole_loop_is_exact_but_for_the_solver(arguments):
 
 def test_the_closing_line_is_a_border_as_any_other():
     row = trial(*LOOP, "strategy=diffcollage").measured()
-    assert row.border_columns == [0, 4, 8, 12, 16, 20]
-    assert trial(*LOOP, "strategy=naive").borders == Borders((), (0, 8, 16))
-    assert trial(*LOOP[2:], "fields=line", "strategy=naive").borders == Borders((), (8, 16))
+    assert row.edge_columns == [0, 4, 8, 12, 16, 20]
+    assert trial(*LOOP, "strategy=naive").window_edges == WindowEdges((), (0, 8, 16))
+    assert trial(*LOOP[2:], "fields=line", "strategy=naive").window_edges == WindowEdges(
+        (), (8, 16)
+    )
 
 
 def test_a_border_at_the_beginning_lies_between_the_last_pixel_and_the_first():
     covariance = torch.eye(4, dtype=torch.float64)
     covariance[0, 3] = covariance[3, 0] = 0.5
     loop = Canvas(height=1, width=4, channels=1, wrap_width=True)
-    assert correlation_of_neighbours(covariance, loop, Borders((), (0,))) == 0.5
-    assert correlation_of_neighbours(covariance, loop, Borders((), (0, 2))) == 0.25
+    assert correlation_of_neighbours(covariance, loop, WindowEdges((), (0,))) == 0.5
+    assert correlation_of_neighbours(covariance, loop, WindowEdges((), (0, 2))) == 0.25
 
 
 def test_distances_on_a_loop_are_the_shorter_way_round():

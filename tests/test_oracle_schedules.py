@@ -52,7 +52,7 @@ def test_samples_show_their_error_and_their_floor():
     assert str(cell) == "1.0e-02 ± 2.0e-03 (floor 3.0e-03) (6 steps, 16.0)"
 
 
-@pytest.mark.parametrize("budgets", ["budgets=many", "budgets="])
+@pytest.mark.parametrize("budget", ["budgets=many", "budget="])
 def test_a_budget_that_is_no_number_is_refused(budgets, capsys):
     assert main([*SMALL, budgets]) == 2
     assert "numbers with commas between" in capsys.readouterr().err
@@ -63,7 +63,7 @@ def test_a_budget_that_is_no_number_is_refused(budgets, capsys):
     [
         ("budgets=nan", "budgets must be finite numbers above 0, got nan."),
         ("budgets=8,inf", "budgets must be finite numbers above 0, got 8,inf."),
-        ("budgets=0", "budgets must be finite numbers above 0, got 0."),
+        ("budget=0", "budgets must be finite numbers above 0, got 0."),
         (
             "strategy=replacement",
             "strategy must be async_patch, whose schedules these are, got rep",
@@ -72,7 +72,7 @@ def test_a_budget_that_is_no_number_is_refused(budgets, capsys):
     ],
 )
 def test_what_cannot_be_swept_is_refused_before_any_work(wrong, said, capsys):
-    own = SMALL if "budgets" in wrong else SMALL[:-1]
+    own = SMALL if "budget" in wrong else SMALL[:-1]
     assert main([*own, wrong]) == 2
     captured = capsys.readouterr()
     assert said in captured.err
@@ -81,7 +81,7 @@ def test_what_cannot_be_swept_is_refused_before_any_work(wrong, said, capsys):
 
 
 def test_growth_is_from_nothing_and_settings_are_the_oracles():
-    sweep = Sweep.prepare([*SMALL, "budgets=[8,9.5]", "async_patch.certain=0.25"])
+    sweep = Sweep.prepare([*SMALL, "budget=[8,9.5]", "async_patch.certain=0.25"])
     assert sweep.budgets == [8.0, 9.5]
     (trial,) = sweep.trials
     assert isinstance(trial, Trial)

@@ -145,8 +145,8 @@ def test_a_loop_is_closed_by_a_window_that_sees_both_ends(axis, data):
     assert not begun.any()
     # The one before the last may see more of where growth goes on, so as to fill less.
     for known in others:
-        (borders,) = (known[1:] != known[:-1]).nonzero(as_tuple=True)
-        assert len(borders) == 1
+        (edges,) = (known[1:] != known[:-1]).nonzero(as_tuple=True)
+        assert len(edges) == 1
         assert known.sum() >= axis.overlap
     if axis.window > 2 * axis.overlap:
         others = others[:-1]

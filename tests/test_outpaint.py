@@ -23,10 +23,10 @@ from patchcanvas.again.command import main as make_again
 from patchcanvas.model import Model
 from patchcanvas.outpainting.command import main
 from patchcanvas.outpainting.given import given_of
-from patchcanvas.outpainting.preparation import prepared, telling_for
+from patchcanvas.outpainting.preparation import conditioner_for, prepared
 from patchcanvas.outpainting.settings import OutpaintSettings, read_command
 from patchcanvas.pictures import read_picture, write_picture
-from patchcanvas.provenance import Origin
+from patchcanvas.provenance import Provenance
 from sampling.images import to_uint8
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
@@ -438,7 +438,7 @@ def test_pretrained_models_bring_a_strategy_that_they_can_do():
         (["to=64x32", "at=-1,0"], r"got -1,0"),
         ([], "must be something to paint, but every pixel"),
         (["to=22x18"], "must be something to paint"),
-        (["mask=WHITE"], r"must be something to keep.*benchmarks\.run makes canvases from nothing"),
+        (["mask=WHITE"], r"must be something to keep.*patchcanvas generate"),
         (["mask=LARGE"], r"size of the image, 22 x 18 px \(width x height\), got 30 x 20 px"),
         (["mask=/no/such.png"], "mask must be an image file, but there is no /no/such.png"),
         (["mask=/"], "mask must be an image file, but / is a folder"),
@@ -457,8 +457,16 @@ def test_pretrained_models_bring_a_strategy_that_they_can_do():
         (["to=64x32", "canvas.wrap_widht=true"], "did you mean 'canvas.wrap_width'"),
         (["to=60x32", "canvas.wrap_width=true"], "async_patch: .*close a loop"),
         (["to=64x32", "other.png"], "written key=value, got 'other.png'"),
-        (["to=64x32", "context.keep_ends=true", "context=seed_image", "context.to=x.png"], "ends"),
-        (["to=64x32", "context.guide=plan", "context=seedless"], "guide=plan is made before"),
+        (
+            [
+                "to=64x32",
+                "context.fixed_ends=true",
+                "context=seed_image",
+                "context.interpolate_to=x.png",
+            ],
+            "ends",
+        ),
+        (["to=64x32", "context.guide=plan", "context=unconditional"], "guide=plan is made before"),
         (["to=22x32", "scale=0.5", "at=0,0", "window=40"], "no setting 'window'"),
         (
             ["to=22x19", "async_patch.window=24"],
@@ -517,7 +525,7 @@ def test_the_pictures_of_the_documentation_hold_the_image_that_they_were_made_of
     masked = read_picture(docs / "outpainting_masked.png")
     assert torch.equal(masked[:, black], image[:, black])
     for name in ("outpainting.png", "outpainting_masked.png"):
-        assert Origin.read(docs / name).command[0] == "docs/outpainting_given.png"
+        assert Provenance.read(docs / name).command[0] == "docs/outpainting_given.png"
 
 
 # What is counted, and loops
@@ -566,10 +574,10 @@ def test_a_loop_closes_round_the_image(image, pixels, common, tmp_path):
 def test_a_seed_image_is_by_default_the_image_itself(image):
     settings = read_command([str(image), "to=48x32", "context=seed_image"]).settings
     model = Model(told_denoiser(), {})
-    telling = telling_for(settings, model, Canvas(height=32, width=48))
-    (seed,) = telling.seeds.of([0])
+    conditioner = conditioner_for(settings, model, Canvas(height=32, width=48))
+    (seed,) = conditioner.seeds.of([0])
     assert seed.shape == (3, 32, round(WIDTH * 32 / HEIGHT))
-    assert telling.description["image_sha256"] == given_of(settings)[1]["image"]
+    assert conditioner.description["image_sha256"] == given_of(settings)[1]["image"]
 
 
 # What is written

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.comparison.records import Results
 from benchmarks.report.page import write_report
+from benchmarks.results.records import Results
 from tests.example_results import WIDTH, cost, figures, row, usual, with_canvases
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -434,9 +434,9 @@ def test_borders_are_drawn_when_asked_for(laptop):
     enlarge(laptop)
     pixels = "stage => stage.toDataURL()"
     before = laptop.locator(".stage").evaluate(pixels)
-    laptop.locator("[name=borders]").check()
+    laptop.locator("[name=edges]").check()
     assert laptop.locator(".stage").evaluate(pixels) != before
-    laptop.locator("[name=borders]").uncheck()
+    laptop.locator("[name=edges]").uncheck()
     assert laptop.locator(".stage").evaluate(pixels) == before
 
 

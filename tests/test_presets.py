@@ -98,7 +98,7 @@ def test_a_table_is_what_the_paper_says(name, strategies, patches, photographs):
     assert all(strategy.solver == STOCHASTIC for strategy in plan.strategies.values())
     assert (settings.num_samples, settings.features) == (50_000, "inception")
     assert (settings.canvas.height, settings.canvas.width) == (None, None)  # W/H = 6
-    assert settings.patches == patches
+    assert settings.plain_fid == patches
     assert isinstance(settings.data, Lhq)
     assert settings.data.side == settings.data.patch_size == 256
     # A run that was given no weights must stop, not fall back on those of another data set.

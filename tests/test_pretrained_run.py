@@ -103,28 +103,38 @@ def test_a_flow_runs_on_its_own_ladder(tmp_path, models):
 
 
 def test_costs_are_in_the_denoisers_own_pixels(tmp_path, models):
-    arguments = ["strategy=naive", "canvas.width=64", "context.prompt=a", "context.guidance=1"]
+    arguments = [
+        "strategy=naive",
+        "canvas.width=64",
+        "context.prompt=a",
+        "context.guidance_scale=1",
+    ]
     record = run(tmp_path, models["latents"], *arguments)
     (row,) = record["rows"]
     # Two Euler steps are two evaluations of every latent pixel, 8 x 16 of them here.
-    assert row["cost"]["pixels_per_pixel"] == 2
+    assert row["cost"]["nfe_per_pixel"] == 2
     assert row["cost"]["patch_evaluations"] == 2 * 2
-    assert row["border_columns"] == [32]
+    assert row["edge_columns"] == [32]
     # Of what wraps it nothing is recorded: an autoencoder is no setting.
     assert row["settings"]["class"] == "strategies.naive.Naive"
 
 
 def test_guidance_counts(tmp_path, models):
-    arguments = ["strategy=naive", "canvas.width=64", "context.prompt=a", "context.guidance=3"]
+    arguments = [
+        "strategy=naive",
+        "canvas.width=64",
+        "context.prompt=a",
+        "context.guidance_scale=3",
+    ]
     (row,) = run(tmp_path, models["latents"], *arguments)["rows"]
-    assert row["cost"]["pixels_per_pixel"] == 2 * 2
+    assert row["cost"]["nfe_per_pixel"] == 2 * 2
 
 
 def test_a_budget_is_kept_with_guidance(tmp_path, models):
-    arguments = ["strategy=multidiffusion", "budgets=[20]", "context.prompt=a"]
+    arguments = ["strategy=multidiffusion", "budget=[20]", "context.prompt=a"]
     (row,) = run(tmp_path, models["latents"], *arguments)["rows"]
     assert row["strategy"] == "multidiffusion@20"
-    assert 10 < row["cost"]["pixels_per_pixel"] <= 20
+    assert 10 < row["cost"]["nfe_per_pixel"] <= 20
 
 
 def test_prompts_of_regions_change_their_regions(tmp_path, models):
@@ -179,14 +189,14 @@ def test_how_the_work_is_done_hardly_changes_what_comes_out(tmp_path, models, pl
     ("arguments", "message"),
     [
         (["kind=pixels", "context.prompt=a"], "takes no text"),
-        (["kind=pixels", "context.guidance=3", "context.prompt=a"], "takes no text"),
+        (["kind=pixels", "context.guidance_scale=3", "context.prompt=a"], "takes no text"),
         (["kind=pixels", "context.label=3"], "label must be left out, got 3"),
         (["kind=latents", "context=seed_image"], "context.mode must be auto or text, got seed_im"),
         (["kind=latents", "context.prompt=a", "context.guide=plan"], "context.guide must be left"),
-        (["kind=latents", "context.guidance=3"], "guidance=3.* has no use without"),
+        (["kind=latents", "context.guidance_scale=3"], "guidance=3.* has no use without"),
         (["kind=latents", "canvas.width=20"], "at least one window .*latent pixels, 4 px"),
         (["kind=latents", "canvas.width=130", "canvas.wrap_width=true"], "nearest are 128 and 132"),
-        (["kind=latents", "runtime.offload=parts"], "device must not be cpu"),
+        (["kind=latents", "runtime.offload=model"], "device must not be cpu"),
         (["kind=latents", "runtime.tile=1"], "tile must be at least 2"),
         (["kind=latents", "context.prompts=[]"], "at least one prompt"),
         (

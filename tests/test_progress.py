@@ -7,14 +7,14 @@ import time
 import pytest
 from rich.console import Console
 
-from benchmarks.comparison.lines import line_of
-from benchmarks.comparison.records import Cost, Row
 from benchmarks.inpainting.records import CompletionRow, Figure
 from benchmarks.latency.records import Point
 from benchmarks.latency.table import line_of as line_of_point
 from benchmarks.metrics.estimates import Estimate, Spread
 from benchmarks.oracle.records import Evaluations, OracleRow, Sampling
 from benchmarks.oracle.table import line_of as line_of_oracle
+from benchmarks.results.lines import line_of
+from benchmarks.results.records import Cost, Row
 from patchcanvas.cli.progress import FIRST, MOST, Lines, progress_bars, told
 from studies.peers.records import Finding
 

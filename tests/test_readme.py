@@ -13,19 +13,11 @@ from sampling.solvers import Heun
 from strategies.canvas import Canvas
 from strategies.catalogue import strategy_class
 from strategies.naive import Naive
+from tests.doubles import IndependentPixels
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-
-
-class IndependentPixels:
-    """The exact denoiser of unit-variance pixels that know nothing of each other."""
-
-    patch_size, multiple, channels, takes_noise_maps = 16, 8, 3, True
-
-    def __call__(self, x_t, sigma, context=None):
-        return x_t / (1 + sigma.square())
 
 
 def test_the_strategy_of_the_readme_is_naive_tiling(tmp_path, monkeypatch):
@@ -34,7 +26,7 @@ def test_the_strategy_of_the_readme_is_naive_tiling(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     solver, canvas = Heun(num_steps=4), Canvas(height=16, width=40)
     theirs, ours = (
-        made(solver=solver).generate(IndependentPixels(), canvas, CanvasNoise(0, [0]))
+        made(solver=solver).generate(IndependentPixels(16, multiple=8), canvas, CanvasNoise(0, [0]))
         for made in (strategy_class("my_readme_module.Tiles"), Naive)
     )
     sys.modules.pop("my_readme_module")

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.experiment.processes import Processes
 from benchmarks.metrics.features import FeatureNetwork, RandomConv
-from benchmarks.metrics.reference import CHUNK, reference_of
+from benchmarks.metrics.reference import reference_of
 from datamodules.landscapes import Landscapes
 from datamodules.patches import PatchData
 
@@ -57,8 +57,9 @@ def reference(alone, tmp_path):
     return make
 
 
-def test_features_are_those_of_the_crops_in_order(reference):
-    count = CHUNK + 5  # more than one chunk
+def test_features_are_those_of_the_crops_in_order(reference, monkeypatch):
+    monkeypatch.setattr("benchmarks.metrics.reference.CHUNK", 8)
+    count = 2 * 8 + 5  # more than one chunk
     crops = Landscapes().crops("test", count, SIDE, SIDE)
     features = RandomConv()
     assert torch.equal(reference(Landscapes(), features, count).features, features(crops))

@@ -13,7 +13,7 @@ from benchmarks.comparison.plan import parse
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 from strategies.collage import Weighted
 from strategies.diffcollage import DiffCollage
 from strategies.region_graph import Rectangle, counted, counting_numbers, intersections
@@ -21,6 +21,7 @@ from tests.test_diffcollage import line, plane
 
 # A busy machine is no failure.
 some_examples = settings(max_examples=60, deadline=None)
+few_examples = settings(max_examples=25, deadline=None)
 
 SQUARE = Canvas(height=12, width=12, channels=1)
 # (factors, counting numbers by hand) of covers of that canvas.
@@ -144,7 +145,7 @@ def test_what_two_regions_share_is_the_same_both_ways(cover):
         assert set(covered) == set(pixels(first, canvas)) & set(pixels(second, canvas))
 
 
-@some_examples
+@few_examples
 @given(data=st.data())
 def test_chains_loops_grids_and_tori_are_region_graphs(data):
     sides = tuple(2 * data.draw(st.integers(1, 6)) for _ in range(2))
@@ -247,8 +248,8 @@ def test_nothing_is_planned_larger_than_what_is_asked_for():
 
 def test_borders_of_a_graph_are_the_edges_of_all_its_regions():
     regions = ((0, 0, 8, 8), (0, 6, 8, 6), (4, 0, 8, 12))
-    borders = DiffCollage(regions=regions).borders(line(8, 1), SQUARE)
-    assert borders == Borders((4, 8), (6, 8))
+    edges = DiffCollage(regions=regions).window_edges(line(8, 1), SQUARE)
+    assert edges == WindowEdges((4, 8), (6, 8))
 
 
 class Refusing:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.comparison.records import Results
 from benchmarks.latency.records import Batch, Floor, LatencyResults, Point
 from benchmarks.metrics.estimates import Curve, Estimate
 from benchmarks.report.__main__ import main
@@ -23,8 +22,9 @@ from benchmarks.report.plots import (
     pareto_front,
     quality_against_cost,
 )
-from benchmarks.report.table import markdown
 from benchmarks.report.words import paragraphs
+from benchmarks.results.records import Results
+from benchmarks.results.table import markdown
 from patchcanvas.plotting import look
 from patchcanvas.records import write_record
 from tests.example_results import (
@@ -331,8 +331,8 @@ def latency_results() -> LatencyResults:
                 network_calls=35,
                 patch_evaluations=35 * width,
                 pixels=35 * 1024 * width,
-                gradient_passes=0,
-                gradient_pixels=0,
+                backward_passes=0,
+                backward_pixels=0,
                 asked=2,
                 repeats=2,
                 rounds=[0, 1],
@@ -459,7 +459,7 @@ def test_sheet_puts_a_sample_of_every_strategy_in_one_column():
 def test_sheet_shows_every_pixel_as_a_square(tmp_path):
     rows = {"naive": canvases(3), "a.rather.long.dotted.path.of.a.Class": canvases(1)}
     rows["real"] = canvases(1)
-    contact_sheet(rows, tmp_path / "sheet.png", borders={"naive": [32, 64]})
+    contact_sheet(rows, tmp_path / "sheet.png", edges={"naive": [32, 64]})
     sheet = Image.open(tmp_path / "sheet.png")
     plan = layout(rows)
     assert sheet.size == plan.size
@@ -475,7 +475,7 @@ def test_ticks_stand_below_the_borders():
     rows = {"naive": torch.full((1, 3, HEIGHT, WIDTH), 128, dtype=torch.uint8)}
     strip = layout(rows).strips[0]
     below = strip.top + 4 * HEIGHT + 2
-    plain, ticked = draw_sheet(rows), draw_sheet(rows, borders={"naive": [32]})
+    plain, ticked = draw_sheet(rows), draw_sheet(rows, edges={"naive": [32]})
     changed = [
         x for x in range(plain.width) if plain.getpixel((x, below)) != ticked.getpixel((x, below))
     ]

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 from safetensors.torch import load_file
 
 from benchmarks.comparison.plan import parse
-from benchmarks.comparison.records import Results
+from benchmarks.results.records import Results
 from benchmarks.run import main
 from denoisers.checkpoint import save_denoiser
 from denoisers.precond import EDMPrecond
@@ -124,22 +124,22 @@ def test_costs_are_the_closed_forms(arguments, tmp_path):
     for name, cost in costs.items():
         assert cost.network_calls == calls[name] * evaluations[name]
         assert cost.patch_evaluations == windows[name] * evaluations[name]
-        assert cost.pixels_per_pixel == pytest.approx(pixels[name] / 6 * evaluations[name])
+        assert cost.nfe_per_pixel == pytest.approx(pixels[name] / 6 * evaluations[name])
         # The first window knows nothing yet.
-        assert cost.gradient_passes == (5 * EVALUATIONS if name == "reconstruction" else 0)
+        assert cost.backward_passes == (5 * EVALUATIONS if name == "reconstruction" else 0)
         assert 0 < cost.network_share <= 1
         assert cost.latency.median > 0
 
 
 def test_equal_budgets_buy_as_many_steps_as_they_allow(arguments, tmp_path):
-    command = [*arguments, "strategy=naive,diffcollage", "budgets=[8,14]", "patches=false"]
+    command = [*arguments, "strategy=naive,diffcollage", "budget=[8,14]", "plain_fid=false"]
     assert main(command) == 0
     rows = {row.strategy: row for row in results_in(folders(tmp_path)[0]).rows}
     # Heun evaluates 2 n - 1 times: once a pixel (naive), 16 times in 6 pixels (diffcollage).
     expected = {"naive@8": 4, "diffcollage@8": 2, "naive@14": 7, "diffcollage@14": 3}
     assert {name: row.settings["solver"]["num_steps"] for name, row in rows.items()} == expected
     assert rows["naive@8"].budget == 8
-    assert all(row.cost.pixels_per_pixel <= row.budget for row in rows.values())
+    assert all(row.cost.nfe_per_pixel <= row.budget for row in rows.values())
 
 
 def test_the_same_command_makes_the_same_figures(arguments, tmp_path):
@@ -314,7 +314,7 @@ def test_photos_too_small_for_long_crops_leave_blanks_and_say_so(arguments, tmp_
         (["devices=0"], "devices must be at least 1"),
         (["devices=2"], "start the run from there"),
         (["window_batch=0"], "auto or at least 1"),
-        (["budgets=[1]", "strategy=diffcollage"], "diffcollage: "),
+        (["budget=[1]", "strategy=diffcollage"], "diffcollage: "),
         (["clip=ViT-B-32"], "clip and clip_weights go together"),
         (["data=lsun_tower", "data.root=/no/such"], "no/such"),
     ],
@@ -355,8 +355,8 @@ class Gradient(Naive):
 
 
 def test_gradient_passes_work_and_are_counted(arguments, tmp_path):
-    assert main([*arguments, "strategy=tests.test_run.Gradient", "patches=false"]) == 0
-    assert results_in(folders(tmp_path)[0]).rows[0].cost.gradient_passes == 1
+    assert main([*arguments, "strategy=tests.test_run.Gradient", "plain_fid=false"]) == 0
+    assert results_in(folders(tmp_path)[0]).rows[0].cost.backward_passes == 1
 
 
 def test_results_are_strict_json(arguments, tmp_path):

@@ -7,7 +7,7 @@ from benchmarks.metrics import state
 from benchmarks.metrics.estimates import Estimate
 from benchmarks.metrics.resampling import bootstrap_counts
 from benchmarks.metrics.seams import SeamRatio, WrapError, seam_ratio
-from strategies.canvas import Borders
+from strategies.canvas import WindowEdges
 
 
 def canvas_of(steps: list[int]) -> torch.Tensor:
@@ -30,7 +30,7 @@ def test_seam_ratio_of_rows_is_that_of_columns_transposed():
 def test_each_axis_counts_by_its_borders():
     across = canvas_of([2, 2, 10, 2])[:, :, :1].expand(-1, -1, 4, -1)
     down = torch.tensor([0, 4, 16, 20], dtype=torch.uint8).view(4, 1)
-    # Columns: step 10 at the border, 2 elsewhere. Rows: 12 at both borders (the same one given
+    # Columns: step 10 at the border, 2 elsewhere. Rows: 12 at both edges (the same one given
     # twice counts once), 4 elsewhere.
     ratio = seam_ratio(across + down, columns=[3], rows=[2, 2])
     assert ratio == (10 + 12) / (2 + 4)
@@ -54,7 +54,7 @@ def test_falling_steps_count_like_rising_ones():
 def test_noise_without_windows_has_ratio_one():
     generator = torch.Generator().manual_seed(0)
     canvases = torch.randint(0, 256, (50, 3, 32, 64), dtype=torch.uint8, generator=generator)
-    # 9,600 steps at borders, relative deviation 0.7 each: the standard error is 0.007.
+    # 9,600 steps at edges, relative deviation 0.7 each: the standard error is 0.007.
     assert seam_ratio(canvases, columns=[16, 32], rows=[]) == pytest.approx(1, abs=0.035)
 
 
@@ -98,8 +98,8 @@ def noise(count: int, height: int = 6, width: int = 20, seed: int = 0) -> torch.
 def test_the_metric_is_the_ratio_with_a_bootstraps_interval():
     canvases = noise(40)
     canvases[:, :, :, 12:] //= torch.arange(1, 41).view(40, 1, 1, 1).to(torch.uint8)
-    borders = Borders(rows=(3,), columns=(12, 7))
-    metric = SeamRatio(borders=borders, height=6, width=20, seed=3)
+    edges = WindowEdges(rows=(3,), columns=(12, 7))
+    metric = SeamRatio(edges=edges, height=6, width=20, seed=3)
     figure = measured(metric, canvases)
     assert figure.value == pytest.approx(seam_ratio(canvases, columns=[12, 7], rows=[3]))
     resampled = [
@@ -113,24 +113,24 @@ def test_the_metric_is_the_ratio_with_a_bootstraps_interval():
 
 
 def test_the_metric_of_steps_at_borders_alone_is_infinite():
-    metric = SeamRatio(borders=Borders((), (2,)), height=5, width=4)
+    metric = SeamRatio(edges=WindowEdges((), (2,)), height=5, width=4)
     figure = measured(metric, canvas_of([0, 5, 0]))
     assert (figure.value, figure.low, figure.high) == (math.inf,) * 3
-    metric = SeamRatio(borders=Borders((), (2,)), height=5, width=4)
+    metric = SeamRatio(edges=WindowEdges((), (2,)), height=5, width=4)
     assert measured(metric, canvas_of([0, 0, 0])) == Estimate(1.0, 1.0, 1.0)
 
 
 def test_the_metric_refuses_borders_outside_and_other_sizes():
     with pytest.raises(ValueError, match="must lie inside the canvas of 5 x 5 px"):
-        SeamRatio(borders=Borders((0,), (5,)), height=5, width=5)
-    metric = SeamRatio(borders=Borders((), (5,)), height=6, width=20)
+        SeamRatio(edges=WindowEdges((0,), (5,)), height=5, width=5)
+    metric = SeamRatio(edges=WindowEdges((), (5,)), height=6, width=20)
     with pytest.raises(ValueError, match="must be 6 x 20 px, got 20 x 6"):
         metric.update(noise(2, 20, 6), torch.arange(2))
 
 
 def wrap_error(canvases: torch.Tensor, **settings) -> float:
     height, width = canvases.shape[-2:]
-    defaults = {"wrap_height": False, "wrap_width": True, "borders": Borders((), ())}
+    defaults = {"wrap_height": False, "wrap_width": True, "edges": WindowEdges((), ())}
     metric = WrapError(height=height, width=width, **defaults | settings)
     return measured(metric, canvases).value
 
@@ -139,9 +139,9 @@ def test_wrap_error_is_the_closing_step_over_the_mean_step():
     # Steps 2, 6, 4 and back by 12.
     canvases = canvas_of([2, 6, 4])
     assert wrap_error(canvases) == 12 / 4
-    assert wrap_error(canvases, borders=Borders((), (0, 2, 4))) == 12 / 3
+    assert wrap_error(canvases, edges=WindowEdges((), (0, 2, 4))) == 12 / 3
     down = canvases.transpose(-1, -2)
-    settings = {"wrap_height": True, "wrap_width": False, "borders": Borders((2,), (1, 2))}
+    settings = {"wrap_height": True, "wrap_width": False, "edges": WindowEdges((2,), (1, 2))}
     assert wrap_error(down, **settings) == 12 / 3
 
 
@@ -165,4 +165,4 @@ def test_wrap_error_needs_an_axis_that_wraps_and_a_step_that_is_no_border():
     with pytest.raises(ValueError, match="must wrap along an axis"):
         wrap_error(noise(2), wrap_width=False)
     with pytest.raises(ValueError, match="a step that is no border"):
-        wrap_error(noise(2, width=3), borders=Borders((), (1, 2)))
+        wrap_error(noise(2, width=3), edges=WindowEdges((), (1, 2)))

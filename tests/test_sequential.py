@@ -19,12 +19,13 @@ from sampling.solvers import Euler, Heun
 from strategies.async_patch import AsyncPatch
 from strategies.base import Strategy
 from strategies.batching import limited
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.lshape_repaint import LShapeRepaint
 from strategies.order import Axis
 from strategies.reconstruction import Reconstruction
 from strategies.replacement import Replacement
 from strategies.sequential import Outpainting, SequentialStrategy, first_window
+from tests.doubles import Blurred
 from tests.test_strategies import rounding, small_unet
 
 # A busy machine is no failure.
@@ -34,23 +35,6 @@ examples = settings(max_examples=10, deadline=None)
 SOLVER = Heun(num_steps=2, sigma_min=0.5)
 FAMILY = [Replacement, Reconstruction, LShapeRepaint, AsyncPatch]
 every_strategy = pytest.mark.parametrize("strategy", FAMILY, ids=lambda s: s.__name__)
-
-
-class Blurred:
-    """A mean over 3 x 3 pixels, each weighed by its level: an image knows nothing of its batch.
-
-    To the last bit, and never exactly 0. It writes down the size of what it is given.
-    """
-
-    patch_size, multiple, channels, takes_noise_maps = 8, 2, 3, True
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def __call__(self, x_t, sigma, context=None):
-        self.batches.append(len(x_t))
-        blurred = F.avg_pool2d(x_t / (1 + sigma.square()) + 0.1, 3, stride=1, padding=1)
-        return torch.where(sigma == 0, x_t, blurred)
 
 
 def built(strategy: type[Strategy], **options) -> Strategy:
@@ -463,7 +447,7 @@ def test_what_is_made_goes_with_what_is_given_on_all_sides():
         slice(3, 7),
         slice(3, 8),
     )
-    # The product of two Markov chains, of which L-shaped borders say all; and of two errors.
+    # The product of two Markov chains, of which L-shaped edges say all; and of two errors.
     torch.testing.assert_close(made, field.covariance(8, 10), atol=2.5 * SOLVED, rtol=0)
 
 
@@ -479,8 +463,8 @@ def test_a_loop_closes_as_well_as_it_goes_on(overlap):
     stride = 8 - overlap
     strategy, canvas = on_a_row(AsyncPatch, overlap=overlap), row(6 * stride, wrap_width=True)
     made = correlations(strategy, ROW, canvas)
-    borders = [0, *strategy.borders(ROW, canvas).columns]
-    seams = torch.stack([made[edge - 1, edge] for edge in borders])
+    edges = [0, *strategy.window_edges(ROW, canvas).columns]
+    seams = torch.stack([made[edge - 1, edge] for edge in edges])
     # The last window takes the two ends for parts of one row, some 5 px apart, when they are
     # strangers: what they do not owe each other is rho^(2 * 5 - 1) = 0.011 of a seam.
     torch.testing.assert_close(seams, torch.full_like(seams, RHO), atol=SOLVED + 0.011, rtol=0)
@@ -499,7 +483,7 @@ def test_a_loop_closes_as_well_as_it_goes_on(overlap):
 def test_a_biased_strategy_closes_a_loop_nearly_as_well_as_it_goes_on(strategy, share):
     canvas = row(6 * (8 - strategy.overlap_of(ROW, 8)), wrap_width=True)
     made = correlations(strategy, ROW, canvas)
-    edges = [0, *strategy.borders(ROW, canvas).columns]
+    edges = [0, *strategy.window_edges(ROW, canvas).columns]
     seams = torch.stack([made[edge - 1, edge] for edge in edges])
     assert seams.min() > share * seams.median()
 
@@ -569,11 +553,11 @@ def test_borders_are_where_pixels_of_different_windows_meet(sizes, wraps, window
         )
         canvas = Canvas(height=height, width=width, wrap_height=wraps[0], wrap_width=wraps[1])
         painter = numbered(strategy, canvas)
-        expected = Borders(
+        expected = WindowEdges(
             tuple(r for r in range(1, height) if (painter[r] != painter[r - 1]).any()),
             tuple(c for c in range(1, width) if (painter[:, c] != painter[:, c - 1]).any()),
         )
-        assert strategy.borders(Blurred(), canvas) == expected
+        assert strategy.window_edges(Blurred(), canvas) == expected
 
 
 @pytest.mark.parametrize(("strategy", "last"), [(Replacement, (16, 20)), (LShapeRepaint, (20, 24))])

@@ -51,8 +51,8 @@ def test_the_window_batch_is_a_word_or_a_number(written, value):
 
 
 def test_lists_are_written_in_brackets():
-    settings = parse(["budgets=[32,64.5]", "loggers=[csv,tensorboard]"]).settings
-    assert settings.budgets == [32, 64.5]
+    settings = parse(["budget=[32,64.5]", "loggers=[csv,tensorboard]"]).settings
+    assert settings.budget == [32, 64.5]
     assert settings.loggers == ["csv", "tensorboard"]
 
 

@@ -92,6 +92,6 @@ def test_a_comparison_checks_once_and_builds_its_features_once(monkeypatch, tmp_
         preparation, "build_features", lambda *asked, **how: built.append(1) or build(*asked, **how)
     )
     words = ["strategy=naive,diffcollage", "device=cpu", "loggers=[]", f"results={tmp_path}"]
-    preparation.prepared(parse([*words, "budgets=[8,16]"]), words)
+    preparation.prepared(parse([*words, "budget=[8,16]"]), words)
     assert checked == ["naive", "diffcollage"]
     assert built == [1]

@@ -3,10 +3,8 @@ import re
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from denoisers.contract import Image, Sigma
 from denoisers.precond import EDMPrecond
@@ -14,7 +12,7 @@ from denoisers.unet import UNet
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun
 from strategies.base import Strategy
-from strategies.canvas import Borders, Canvas, Known
+from strategies.canvas import Canvas, Known, WindowEdges
 from strategies.catalogue import names, strategy_class
 from strategies.collage import Collage, Weighted, total_weight
 from strategies.conditioning import replaced
@@ -24,6 +22,7 @@ from strategies.multidiffusion import MultiDiffusion
 from strategies.naive import Naive
 from strategies.parallel import ParallelStrategy
 from strategies.windows import Regions, grid, spans
+from tests.doubles import Blurred, IndependentPixels, awake
 
 PATCH, MULTIPLE = 8, 2
 ALL = [strategy_class(name) for name in names()]
@@ -36,33 +35,14 @@ every_parallel_strategy = pytest.mark.parametrize(
 
 # A busy machine is no failure.
 few_examples = settings(max_examples=25, deadline=None)
-sizes = st.integers(PATCH, 4 * PATCH)
+# From one window to three and a bit: first, last, and some between.
+sizes = st.integers(PATCH, 3 * PATCH + 1)
 # What every strategy with overlaps takes: multiples of the network's up to half a window.
 shared = st.sampled_from(range(MULTIPLE, PATCH // 2 + 1, MULTIPLE))
 
 
-class IndependentPixels:
-    """The exact denoiser of pixels that know nothing of each other: N(mean, std^2) each.
-
-    It writes down the size of what it is given.
-    """
-
-    def __init__(self, mean: float = 0.3, std: float = 0.5) -> None:
-        self.mean, self.variance = mean, std**2
-        self.patch_size, self.multiple, self.channels = PATCH, MULTIPLE, 3
-        self.takes_noise_maps = True
-        self.calls: list[tuple[int, ...]] = []
-
-    def __call__(self, x_t: Image, sigma: Sigma, context=None) -> Image:
-        self.calls.append((len(x_t), *x_t.shape[-2:]))
-        return self.mean + self.variance / (self.variance + sigma**2) * (x_t - self.mean)
-
-
-class Blurred(IndependentPixels):
-    """Pixels that know their neighbours within the window, each weighed by its own level."""
-
-    def __call__(self, x_t: Image, sigma: Sigma, context=None) -> Image:
-        return F.avg_pool2d(super().__call__(x_t, sigma), 3, stride=1, padding=1)
+def independent() -> IndependentPixels:
+    return IndependentPixels(PATCH, multiple=MULTIPLE, mean=0.3, std=0.5)
 
 
 class ContextEverywhere(IndependentPixels):
@@ -76,9 +56,7 @@ class ContextEverywhere(IndependentPixels):
 def small_unet(dtype: torch.dtype) -> EDMPrecond:
     """A U-Net with attention that has no weight of 0, as if trained."""
     unet = UNet(channels=(8, 8), blocks=(1, 1), head_channels=8, patchify=1, features=8)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in unet.parameters():
-        nn.init.normal_(parameter, std=0.2, generator=generator)
+    awake(unet, std=0.2)
     assert unet.multiple == MULTIPLE
     return EDMPrecond(unet, patch_size=PATCH).to(dtype)
 
@@ -98,9 +76,12 @@ def rounding(dtype: torch.dtype) -> dict[str, float]:
 
 
 def built(strategy: type[Strategy], overlap: int | None = None, **options) -> Strategy:
-    """A strategy with a short ladder, and with the overlap if it has one."""
-    if overlap is not None and "overlap" in {field.name for field in dataclasses.fields(strategy)}:
+    """A strategy with a short ladder and few visits, and with the overlap if it has one."""
+    has = {field.name for field in dataclasses.fields(strategy)}
+    if overlap is not None and "overlap" in has:
         options["overlap"] = overlap
+    if "jump_n_sample" in has:
+        options.setdefault("jump_n_sample", 2)
     return strategy(solver=Heun(num_steps=3), **options)
 
 
@@ -121,7 +102,7 @@ def some_known(canvas: Canvas, samples: int) -> Known:
 @given(height=sizes, width=sizes, overlap=shared)
 def test_any_canvas_comes_out_as_large_as_asked(strategy, height, width, overlap):
     canvas = Canvas(height=height, width=width)
-    image = built(strategy, overlap).generate(IndependentPixels(), canvas, CanvasNoise(0, [0, 1]))
+    image = built(strategy, overlap).generate(independent(), canvas, CanvasNoise(0, [0, 1]))
     assert image.shape == (2, 3, height, width)
     # Three steps down from 80 leave a standard deviation of about 1 to pixels of 0.5: an
     # uncovered pixel would keep its starting noise of 80 or sit at 0 to the last bit.
@@ -142,14 +123,14 @@ def test_any_canvas_comes_out_as_large_as_asked(strategy, height, width, overlap
 )
 def test_no_more_is_planned_than_the_windows_need(strategy, width, expected):
     canvas = Canvas(height=8, width=width)
-    assert strategy.planned(IndependentPixels(), canvas) == Canvas(height=8, width=expected)
+    assert strategy.planned(independent(), canvas) == Canvas(height=8, width=expected)
 
 
 @every_parallel_strategy
 @few_examples
 @given(height=sizes, width=sizes, overlap=shared)
 def test_weights_sum_to_one_on_every_pixel(strategy, height, width, overlap):
-    made_by, denoiser = built(strategy, overlap), IndependentPixels()
+    made_by, denoiser = built(strategy, overlap), independent()
     planned = made_by.planned(denoiser, Canvas(height=height, width=width))
     assert height <= planned.height < height + PATCH
     assert width <= planned.width < width + PATCH
@@ -162,7 +143,7 @@ def test_weights_sum_to_one_on_every_pixel(strategy, height, width, overlap):
 @few_examples
 @given(overlap=st.integers(0, PATCH - 1), height=sizes, width=sizes)
 def test_multidiffusion_takes_any_overlap(weight, overlap, height, width):
-    strategy, denoiser = MultiDiffusion(overlap=overlap, weight=weight), IndependentPixels()
+    strategy, denoiser = MultiDiffusion(overlap=overlap, weight=weight), independent()
     planned = strategy.planned(denoiser, Canvas(height=height, width=width))
     total = total_weight(strategy.groups(denoiser, planned), planned)
     # At most PATCH^2 float64 numbers.
@@ -171,7 +152,7 @@ def test_multidiffusion_takes_any_overlap(weight, overlap, height, width):
 
 def test_tapered_windows_count_less_towards_their_edges():
     strategy, canvas = MultiDiffusion(overlap=4, weight="tapered"), Canvas(height=8, width=12)
-    (group,) = strategy.groups(IndependentPixels(), canvas)
+    (group,) = strategy.groups(independent(), canvas)
     # Two windows of tapers 1 3 5 7 7 5 3 1, the second 4 px further on.
     first = [1, 1, 1, 1, 7 / 8, 5 / 8, 3 / 8, 1 / 8]
     expected = torch.tensor([first, first[::-1]], dtype=torch.float64)
@@ -189,7 +170,7 @@ def test_tapered_windows_count_less_towards_their_edges():
 )
 def test_weights_that_do_not_sum_to_one_are_our_mistake(groups):
     with pytest.raises(AssertionError, match="weights must sum to 1"):
-        Collage(IndependentPixels(), groups, Canvas(height=8, width=20))
+        Collage(independent(), groups, Canvas(height=8, width=20))
 
 
 @every_parallel_strategy
@@ -198,7 +179,7 @@ def test_weights_that_do_not_sum_to_one_are_our_mistake(groups):
 def test_independent_pixels_are_denoised_as_if_there_were_no_windows(
     strategy, overlap, height, width
 ):
-    denoiser, made_by = IndependentPixels(), built(strategy, overlap)
+    denoiser, made_by = independent(), built(strategy, overlap)
     planned = made_by.planned(denoiser, Canvas(height=height, width=width))
     canvas = made_by.canvas_denoiser(denoiser, planned)
     x_t = torch.randn(2, 3, planned.height, planned.width)
@@ -211,7 +192,7 @@ def test_independent_pixels_are_denoised_as_if_there_were_no_windows(
     "shape", [(2, 1, 24, 32), (1, 1, 24, 32), (2, 1, 1, 1), (1, 1, 1, 32), (2, 1, 24, 1)]
 )
 def test_a_map_of_levels_is_cut_like_the_canvas(strategy, shape):
-    denoiser, x_t, sigma = IndependentPixels(), torch.randn(2, 3, 24, 32), 3 * torch.rand(shape)
+    denoiser, x_t, sigma = independent(), torch.randn(2, 3, 24, 32), 3 * torch.rand(shape)
     canvas = built(strategy).canvas_denoiser(denoiser, Canvas(height=24, width=32))
     torch.testing.assert_close(canvas(x_t, sigma), denoiser(x_t, sigma))
 
@@ -241,7 +222,7 @@ def test_samples_at_levels_of_their_own_are_what_they_are_alone(strategy, networ
 
 @every_parallel_strategy
 def test_gradients_flow_through_the_canvas_denoiser(strategy):
-    canvas = built(strategy).canvas_denoiser(IndependentPixels(), Canvas(height=8, width=16))
+    canvas = built(strategy).canvas_denoiser(independent(), Canvas(height=8, width=16))
     x_t = torch.randn(1, 3, 8, 16, dtype=torch.float64, requires_grad=True)
     canvas(x_t, level(0.5).double()).sum().backward()
     # Where sigma is the deviation of the data, half of what comes in goes out.
@@ -251,7 +232,7 @@ def test_gradients_flow_through_the_canvas_denoiser(strategy):
 @every_parallel_strategy
 def test_the_canvas_denoiser_runs_where_the_image_is(strategy):
     # A device without data: weights left on the CPU would be refused as they are on a GPU.
-    canvas = built(strategy).canvas_denoiser(IndependentPixels(), Canvas(height=8, width=16))
+    canvas = built(strategy).canvas_denoiser(independent(), Canvas(height=8, width=16))
     image = torch.empty(1, 3, 8, 16, device="meta", dtype=torch.float16)
     estimate = canvas(image, torch.empty(1, 1, 1, 1, device="meta", dtype=torch.float16))
     assert (estimate.device, estimate.dtype) == (image.device, image.dtype)
@@ -295,7 +276,7 @@ def test_max_batch_changes_the_calls_and_not_the_image(strategy, network):
 
 @every_strategy
 def test_no_call_is_larger_than_max_batch(strategy):
-    denoiser, canvas = IndependentPixels(), Canvas(height=12, width=20)
+    denoiser, canvas = independent(), Canvas(height=12, width=20)
     built(strategy, max_batch=3).generate(denoiser, canvas, CanvasNoise(0, [0, 1]))
     assert max(batch for batch, _, _ in denoiser.calls) <= 3
 
@@ -345,7 +326,7 @@ def test_every_window_of_a_sample_has_that_samples_context(strategy):
     ],
 )
 def test_network_calls_of_an_evaluation(strategy, height, width, expected):
-    denoiser = IndependentPixels()
+    denoiser = independent()
     canvas = strategy.canvas_denoiser(denoiser, Canvas(height=height, width=width))
     canvas(torch.randn(2, 3, height, width), level(1.0))
     assert denoiser.calls == expected
@@ -353,7 +334,7 @@ def test_network_calls_of_an_evaluation(strategy, height, width, expected):
 
 @every_parallel_strategy
 def test_there_is_one_solver_and_it_runs_on_the_canvas(strategy):
-    denoiser, solver = IndependentPixels(), Heun(num_steps=5)
+    denoiser, solver = independent(), Heun(num_steps=5)
     canvas = Canvas(height=8, width=24)
     made_by = strategy(solver=solver)
     made_by.canvas_denoiser(denoiser, Canvas(height=8, width=24))(
@@ -370,9 +351,7 @@ def test_there_is_one_solver_and_it_runs_on_the_canvas(strategy):
 def test_known_pixels_come_back_bit_by_bit(strategy, height, width):
     canvas = Canvas(height=height, width=width)
     known = some_known(canvas, samples=2)
-    image = built(strategy).generate(
-        IndependentPixels(), canvas, CanvasNoise(0, [0, 1]), known=known
-    )
+    image = built(strategy).generate(independent(), canvas, CanvasNoise(0, [0, 1]), known=known)
     mask = known.mask.expand_as(image)
     assert torch.equal(image[mask], known.y[mask])
     # What `y` holds elsewhere is never read, be it no number at all.
@@ -391,7 +370,7 @@ def test_known_pixels_come_back_bit_by_bit_whatever_the_solver_leaves(strategy):
     canvas = Canvas(height=8, width=18)
     known = some_known(canvas, samples=1)
     made_by = strategy(solver=Inexact(num_steps=3))
-    image = made_by.generate(IndependentPixels(), canvas, CanvasNoise(0, [0]), known=known)
+    image = made_by.generate(independent(), canvas, CanvasNoise(0, [0]), known=known)
     assert torch.equal(image[..., :9], known.y[..., :9])
 
 
@@ -409,7 +388,7 @@ def test_one_known_canvas_serves_all_samples(strategy):
     canvas = Canvas(height=8, width=20)
     known = some_known(canvas, samples=1)
     noise = CanvasNoise(0, [0, 1])
-    image = built(strategy).generate(IndependentPixels(), canvas, noise, known=known)
+    image = built(strategy).generate(independent(), canvas, noise, known=known)
     assert torch.equal(image[..., :10], known.y[..., :10].expand(2, -1, -1, -1))
     assert (image[0, ..., 10:] != image[1, ..., 10:]).all()
 
@@ -453,7 +432,7 @@ CANVAS = Canvas(height=8, width=20)
 @every_strategy
 @pytest.mark.parametrize(("height", "width", "short"), [(7, 20, 7), (20, 6, 6), (1, 1, 1)])
 def test_a_canvas_smaller_than_a_window_is_refused(strategy, height, width, short):
-    denoiser, canvas = IndependentPixels(), Canvas(height=height, width=width)
+    denoiser, canvas = independent(), Canvas(height=height, width=width)
     with pytest.raises(ValueError, match=rf"at least one window of 8 px .* got .*\b{short}\b"):
         built(strategy).generate(denoiser, canvas, CanvasNoise(0, [0]))
     assert not denoiser.calls
@@ -461,7 +440,7 @@ def test_a_canvas_smaller_than_a_window_is_refused(strategy, height, width, shor
 
 @every_strategy
 def test_windows_that_the_network_cannot_take_are_refused(strategy):
-    denoiser = IndependentPixels()
+    denoiser = independent()
     with pytest.raises(ValueError, match="multiple of the denoiser's 2 px, got 7"):
         built(strategy, window=7).generate(denoiser, CANVAS, CanvasNoise(0, [0]))
     assert not denoiser.calls
@@ -469,7 +448,7 @@ def test_windows_that_the_network_cannot_take_are_refused(strategy):
 
 @every_strategy
 def test_other_channels_than_the_denoisers_are_refused(strategy):
-    denoiser, grey = IndependentPixels(), Canvas(height=8, width=20, channels=1)
+    denoiser, grey = independent(), Canvas(height=8, width=20, channels=1)
     with pytest.raises(ValueError, match="the denoiser's 3 channels, got 1"):
         built(strategy).generate(denoiser, grey, CanvasNoise(0, [0]))
     assert not denoiser.calls
@@ -486,7 +465,7 @@ def test_other_channels_than_the_denoisers_are_refused(strategy):
     ],
 )
 def test_known_pixels_of_another_canvas_are_refused(strategy, shape, message):
-    denoiser = IndependentPixels()
+    denoiser = independent()
     mask = torch.ones(1, 1, *shape[-2:], dtype=torch.bool)
     with pytest.raises(ValueError, match=message):
         built(strategy).generate(
@@ -506,13 +485,13 @@ def test_nothing_is_less_than_one(strategy, name):
 def test_diffcollage_refuses_overlaps_that_are_no_variables(overlap):
     needed = "a multiple of 2, the denoiser's" if overlap in (1, 3) else r"in \(0, window / 2\]"
     with pytest.raises(ValueError, match=rf"overlap must be {needed}, got {overlap} for window=8"):
-        DiffCollage(overlap=overlap).generate(IndependentPixels(), CANVAS, CanvasNoise(0, [0]))
+        DiffCollage(overlap=overlap).generate(independent(), CANVAS, CanvasNoise(0, [0]))
 
 
 @pytest.mark.parametrize("overlap", [-1, 8, 9])
 def test_multidiffusion_refuses_overlaps_that_leave_no_stride(overlap):
     with pytest.raises(ValueError, match=rf"in \[0, window\), got {overlap} for window=8"):
-        MultiDiffusion(overlap=overlap).generate(IndependentPixels(), CANVAS, CanvasNoise(0, [0]))
+        MultiDiffusion(overlap=overlap).generate(independent(), CANVAS, CanvasNoise(0, [0]))
 
 
 def test_multidiffusion_refuses_unknown_weights():
@@ -586,7 +565,7 @@ def test_a_name_like_no_other_is_refused_without_a_guess():
         ("torch.nn.Conv2d", r"must be a class derived from strategies\.base\.Strategy"),
         ("math.pi", r"must be a class derived from strategies\.base\.Strategy"),
         (f"{__name__}.Unfinished", "must not be abstract: it lacks groups, overlap_of"),
-        ("strategies.base.Strategy", "must not be abstract: it lacks borders, generate, overlap_"),
+        ("strategies.base.Strategy", "must not be abstract: it lacks generate, overlap_of"),
     ],
 )
 def test_a_path_to_no_strategy_is_refused(path, message):
@@ -612,8 +591,8 @@ def test_a_path_to_no_strategy_is_refused(path, message):
     ],
 )
 def test_borders_are_where_windows_begin_and_end(strategy, height, width, rows, columns):
-    borders = strategy.borders(IndependentPixels(), Canvas(height=height, width=width))
-    assert borders == Borders(rows, columns)
+    edges = strategy.window_edges(independent(), Canvas(height=height, width=width))
+    assert edges == WindowEdges(rows, columns)
 
 
 @every_strategy
@@ -621,8 +600,8 @@ def test_borders_are_where_windows_begin_and_end(strategy, height, width, rows, 
 @given(height=sizes, width=sizes, overlap=shared)
 def test_borders_lie_inside_the_canvas_in_order(strategy, height, width, overlap):
     canvas = Canvas(height=height, width=width)
-    borders = built(strategy, overlap).borders(IndependentPixels(), canvas)
-    for edges, length in ((borders.rows, height), (borders.columns, width)):
-        assert list(edges) == sorted(set(edges))
-        assert all(0 < edge < length for edge in edges)
-        assert bool(edges) == (length > PATCH)
+    edges = built(strategy, overlap).window_edges(independent(), canvas)
+    for places, length in ((edges.rows, height), (edges.columns, width)):
+        assert list(places) == sorted(set(places))
+        assert all(0 < place < length for place in places)
+        assert bool(places) == (length > PATCH)

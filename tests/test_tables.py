@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.comparison.records import Results
 from benchmarks.metrics.catalogue import FIGURES
 from benchmarks.metrics.estimates import Estimate
-from benchmarks.report.columns import columns, comparable, lines, rounded
-from benchmarks.report.columns import with_interval as interval
-from benchmarks.report.notes import notes
-from benchmarks.report.table import comparison, latex, markdown
+from benchmarks.results.columns import columns, comparable, lines, rounded
+from benchmarks.results.columns import with_interval as interval
+from benchmarks.results.notes import notes
+from benchmarks.results.records import Results
+from benchmarks.results.table import comparison, latex, markdown
 from benchmarks.tables.columns import (
     ABSENT,
     TIMES,

@@ -229,7 +229,7 @@ def test_there_are_no_seams_where_a_decoder_sees_all_of_a_tile():
     apart = torch.cat([decoder.decode(part) for part in latents.split(16, -1)], -1)
     added, at_borders = steps(faded - whole) / own, (steps(apart - whole) / own)[63::64]
     # Measured with other seeds: 0.19 to 0.22 at most, some 0.1 in the middle, and 1.00 to 1.22 at
-    # the borders of tiles that do not overlap.
+    # the edges of tiles that do not overlap.
     assert float(at_borders.min()) > 0.9
     assert float(added.max()) < 0.3
     assert float(added.max()) < 3 * float(added.median())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from denoisers.gaussian import GaussianDenoiser, GaussianField
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import FreeDenoiser, steps_within
 from patchcanvas.window_batch import ExactBatch, FittingBatch, Memory
 from sampling.diffusers_solver import Diffusers
@@ -519,7 +519,7 @@ def test_what_a_window_costs_is_what_is_documented(options, steps_of, guidance):
     ):
         strategy = AsyncPatch(solver=solver, window=(1, 4), guidance=guidance, **options)
         for known, weak in ((None, 0), (given(line(4), slice(0, 2)), 1 if guidance else 0)):
-            metered = Metered(Told())
+            metered = NFECounter(Told())
             images(strategy, metered, line(4), 0, 1, known=known)
             assert metered.calls == evaluations * (ahead + weak)
             assert metered.patches == 2 * metered.calls
@@ -570,7 +570,7 @@ class Silent:
 
 @adaptive
 def test_a_denoiser_that_says_no_variance_is_refused_before_any_call(options):
-    for silent in (Silent(), Metered(Silent()), ExactBatch(Silent(), 2)):
+    for silent in (Silent(), NFECounter(Silent()), ExactBatch(Silent(), 2)):
         with pytest.raises(ValueError, match=r"estimates_variance is False\): take one trained"):
             images(AsyncPatch(window=(1, 8), **options), silent, line(12))
         assert not getattr(silent, "calls", 0)
@@ -603,7 +603,7 @@ class Conditional(Told):
 WRAPPERS = {
     "limited": (lambda denoiser, path: limited(denoiser, 2), [2, 2, 1]),
     "conditioned": (lambda denoiser, path: conditioned(denoiser, torch.zeros(5)), [5]),
-    "metered": (lambda denoiser, path: Metered(denoiser), [5]),
+    "metered": (lambda denoiser, path: NFECounter(denoiser), [5]),
     "fitting": (lambda denoiser, path: FittingBatch(denoiser, small_memory(path)), [2, 2, 1]),
     "exact": (lambda denoiser, path: ExactBatch(denoiser, 3), [3, 3]),
     "never clean": (lambda denoiser, path: never_clean(denoiser, 0.1), [5]),
@@ -646,7 +646,7 @@ def test_a_variance_is_one_call_and_is_timed_as_one():
             return x_t, sigma.expand(len(x_t), 1, *x_t.shape[-2:])
 
     now = [0.0]
-    metered = Metered(Slow(), clock=lambda: now[0])
+    metered = NFECounter(Slow(), clock=lambda: now[0])
     metered.with_variance(normal(2, 1, 3, 4), torch.ones(1, 1, 1, 1).double())
     assert (metered.calls, metered.patches, metered.pixels, metered.seconds) == (1, 2, 24, 3.0)
 

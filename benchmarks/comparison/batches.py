@@ -10,7 +10,7 @@ from benchmarks.comparison.writer import BackgroundWriter
 from benchmarks.experiment.processes import Processes, runs_of
 from patchcanvas.making import Batch, Maker
 from patchcanvas.pictures import write_picture
-from patchcanvas.provenance import Origin
+from patchcanvas.provenance import Provenance
 from patchcanvas.window_batch import free_memory, out_of_memory
 
 __all__ = ["Pictures", "canvas_batches"]
@@ -27,7 +27,7 @@ class Pictures:
     """
 
     files: list[Path] = dataclasses.field(default_factory=list)
-    origin: Callable[[int, range], Origin] | None = None
+    origin: Callable[[int, range], Provenance] | None = None
 
     def write(self, batch: Batch) -> None:
         """Writes those of a batch that are not there yet."""

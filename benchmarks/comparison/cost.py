@@ -2,10 +2,10 @@
 
 import torch
 
-from benchmarks.comparison.records import Cost
 from benchmarks.metrics.estimates import Spread
-from patchcanvas.accounting import Metered
-from patchcanvas.context.conditioner import UNTOLD, Telling
+from benchmarks.results.records import Cost
+from patchcanvas.accounting import NFECounter
+from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner
 from patchcanvas.timing import Bench
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -15,13 +15,13 @@ __all__ = ["measured_cost"]
 
 def measured_cost(
     strategy: Strategy,
-    denoiser: Metered,
+    denoiser: NFECounter,
     canvas: Canvas,
     *,
     repeats: int,
     seed: int,
     device: torch.device,
-    telling: Telling = UNTOLD,
+    conditioner: Conditioner = NO_CONTEXT,
 ) -> Cost:
     """Times one canvas alone, after one warm-up run, and counts what it asks of the network.
 
@@ -31,7 +31,7 @@ def measured_cost(
     Raises:
         FloatingPointError: If a pixel is not finite.
     """
-    bench = Bench(denoiser, device, seed, telling=telling)
+    bench = Bench(denoiser, device, seed, conditioner=conditioner)
     timings = [bench.run(strategy, canvas) for _ in range(1 + repeats)][1:]
     seconds = [timing.seconds for timing in timings]
     small = strategy.denoised(canvas)
@@ -39,8 +39,8 @@ def measured_cost(
         network_calls=denoiser.calls,
         patch_evaluations=denoiser.patches,
         # In the denoiser's own pixels, on both sides.
-        pixels_per_pixel=denoiser.pixels / (small.height * small.width),
-        gradient_passes=denoiser.gradient_passes,
+        nfe_per_pixel=denoiser.pixels / (small.height * small.width),
+        backward_passes=denoiser.backward_passes,
         latency=Spread.of(seconds),
         seconds_per_canvas=sum(seconds) / repeats,
         network_share=sum(timing.network_seconds for timing in timings) / sum(seconds),

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.comparison.records import Row
+from benchmarks.results.records import Row
 from datamodules.image_file import opened
 
 __all__ = ["LoggerName", "Loggers", "build_loggers", "refuse_missing"]
@@ -44,7 +44,7 @@ class Loggers:
         if row.cost is not None:
             figures |= {
                 f"seconds_per_canvas/{row.strategy}": row.cost.latency.median,
-                f"pixels_per_pixel/{row.strategy}": row.cost.pixels_per_pixel,
+                f"nfe_per_pixel/{row.strategy}": row.cost.nfe_per_pixel,
             }
 
         def tell(logger: Any) -> None:

@@ -9,20 +9,20 @@ from rich.console import Console
 
 from benchmarks.comparison.loggers import Loggers, build_loggers, refuse_missing
 from benchmarks.comparison.plan import Plan
-from benchmarks.comparison.records import Results
 from benchmarks.comparison.settings import Settings
 from benchmarks.experiment.folder import Experiment
 from benchmarks.experiment.held_out import hold_out
 from benchmarks.experiment.processes import Processes, launched
 from benchmarks.metrics.clip import ClipImages
 from benchmarks.metrics.features import FeatureNetwork, build_features
-from benchmarks.metrics.ruler import drift_distance
+from benchmarks.metrics.suite import drift_distance
+from benchmarks.results.records import Results
 from denoisers.contract import PatchDenoiser
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import steps_within
 from patchcanvas.bundled import is_pretrained
-from patchcanvas.context.choice import telling_of
-from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.context.choice import conditioner_of
+from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner
 from patchcanvas.environment import resolve_device
 from patchcanvas.making import refuse_misfits, tuned
 from patchcanvas.model import Model, load_model
@@ -49,7 +49,7 @@ class Prepared:
         model: The shared denoiser and what belongs to it.
         denoiser: The denoiser under the meter.
         canvas: What every strategy makes.
-        telling: What it is told.
+        conditioner: What it is told.
         features: The network behind FID+.
         clip: Embeds squares for their consistency, if that is asked for.
         experiment: Where everything goes, and what is known so far.
@@ -62,9 +62,9 @@ class Prepared:
     budgets: dict[str, float]
     processes: Processes
     model: Model
-    denoiser: Metered
+    denoiser: NFECounter
     canvas: Canvas
-    telling: Telling
+    conditioner: Conditioner
     features: FeatureNetwork
     clip: ClipImages | None
     experiment: Experiment[Results]
@@ -83,14 +83,14 @@ class Asked:
     Args:
         model: The shared denoiser and what belongs to it, on the CPU.
         canvas: What every strategy makes.
-        telling: What it is told.
+        conditioner: What it is told.
         strategies: What is compared, by the names of their rows.
         budgets: What rows were given in place of equal steps, by their names.
     """
 
     model: Model
     canvas: Canvas
-    telling: Telling
+    conditioner: Conditioner
     strategies: dict[str, Strategy]
     budgets: dict[str, float]
 
@@ -119,7 +119,7 @@ def asked_for(plan: Plan) -> Asked:
     if settings.real is not None:
         hold_out(settings.real, model.description, model.trained_on)
     canvas = model.canvas(settings.canvas)
-    telling = telling_of(
+    conditioner = conditioner_of(
         settings.context,
         model,
         canvas,
@@ -129,9 +129,13 @@ def asked_for(plan: Plan) -> Asked:
         count=settings.num_samples,
     )
     fitted = {name: model.fitted(s, settings.runtime) for name, s in plan.strategies.items()}
-    fitting = those_that_fit(fitted, model, canvas, telling, forgiving=settings.strategy == "all")
-    strategies, budgets = within_budgets(fitting, settings.budgets, model.denoiser, canvas, telling)
-    return Asked(model, canvas, telling, strategies, budgets)
+    fitting = those_that_fit(
+        fitted, model, canvas, conditioner, forgiving=settings.strategy == "all"
+    )
+    strategies, budgets = within_budgets(
+        fitting, settings.budget, model.denoiser, canvas, conditioner
+    )
+    return Asked(model, canvas, conditioner, strategies, budgets)
 
 
 def squares(model: Model, canvas: Canvas, settings: Settings) -> tuple[Strategy, Canvas]:
@@ -152,7 +156,7 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     device = resolve_device(settings.device)
     settings.runtime.refuse_device(device)
     asked = asked_for(plan)
-    model, canvas, telling = asked.model, asked.canvas, asked.telling
+    model, canvas, conditioner = asked.model, asked.canvas, asked.conditioner
     strategies, budgets = asked.strategies, asked.budgets
     if settings.real is not None:
         side = min(canvas.height, canvas.width)
@@ -170,7 +174,9 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     if processes.device.type == "cuda":  # random_conv computes in float64, which MPS has not
         features.to(processes.device)
         clip = None if clip is None else clip.to(processes.device)
-    fresh = fresh_results(plan, arguments, processes, features, canvas, model, strategies, telling)
+    fresh = fresh_results(
+        plan, arguments, processes, features, canvas, model, strategies, conditioner
+    )
     experiment = processes.once(
         lambda: Experiment.opened(
             fresh,
@@ -190,9 +196,9 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
         budgets,
         processes,
         model,
-        Metered(tuned(model, settings, processes.device)),
+        NFECounter(tuned(model, settings, processes.device)),
         canvas,
-        telling.to(processes.device),
+        conditioner.to(processes.device),
         features,
         clip,
         experiment,
@@ -209,7 +215,7 @@ def those_that_fit(
     strategies: dict[str, Strategy],
     model: Model,
     canvas: Canvas,
-    telling: Telling,
+    conditioner: Conditioner,
     *,
     forgiving: bool,
 ) -> dict[str, Strategy]:
@@ -219,7 +225,7 @@ def those_that_fit(
         strategies: By name.
         model: The denoiser.
         canvas: What is made.
-        telling: What is told.
+        conditioner: What is told.
         forgiving: Whether those are left out, and named, that need noise maps where the denoiser
             takes none: `strategy=all` cannot mean them.
 
@@ -229,7 +235,7 @@ def those_that_fit(
     kept = {}
     for name, strategy in strategies.items():
         try:
-            refuse_misfits(name, strategy, model, canvas, telling)
+            refuse_misfits(name, strategy, model, canvas, conditioner)
         except ValueError as error:
             if not (forgiving and isinstance(error.__cause__, NeedsNoiseMapsError)):
                 raise
@@ -245,7 +251,7 @@ def within_budgets(
     budgets: list[float] | None,
     denoiser: PatchDenoiser,
     canvas: Canvas,
-    telling: Telling = UNTOLD,
+    conditioner: Conditioner = NO_CONTEXT,
 ) -> tuple[dict[str, Strategy], dict[str, float]]:
     """Returns the strategies by the names of their rows, and the budgets of those that have one.
 
@@ -258,7 +264,7 @@ def within_budgets(
     for budget, (name, strategy) in itertools.product(budgets, strategies.items()):
         small = strategy.denoised(canvas)
         try:
-            steps = steps_within(strategy.core.with_steps, denoiser, small, budget, telling)
+            steps = steps_within(strategy.core.with_steps, denoiser, small, budget, conditioner)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         found[f"{name}@{budget:g}"] = strategy.with_steps(steps)
@@ -282,7 +288,7 @@ def fresh_results(
     canvas: Canvas,
     model: Model,
     strategies: dict[str, Strategy],
-    telling: Telling = UNTOLD,
+    conditioner: Conditioner = NO_CONTEXT,
 ) -> Results:
     """Returns the record of a run that has not begun."""
     settings = plan.settings
@@ -290,7 +296,7 @@ def fresh_results(
         "benchmarks.run",
         arguments,
         name=settings.name or f"{content_of(plan)}-{settings.strategy.replace(',', '-')}",
-        settings=plan.record | {"told": telling.description},
+        settings=plan.record | {"conditioning": conditioner.description},
         device=processes.device,
         classes=[type(one.core) for one in strategies.values()],
         denoiser=model.description,

@@ -4,7 +4,7 @@ import dataclasses
 
 from benchmarks.comparison.plan import parse
 from benchmarks.comparison.preparation import PATCHES, asked_for, squares
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.again.remaking import Remake, Settings, parse_again
 from patchcanvas.again.settings import AgainSettings
 from patchcanvas.budget import network_calls
@@ -12,7 +12,7 @@ from patchcanvas.environment import resolve_device
 from patchcanvas.making import Maker, tuned
 from patchcanvas.provenance import (
     SEEDS,
-    Origin,
+    Provenance,
     described_denoiser,
     described_strategy,
     hashes_of_regions,
@@ -24,7 +24,7 @@ __all__ = ["remake"]
 NOTHING = {"class_path": "datamodules.nothing.Nothing", "init_args": {}}
 
 
-def remake(origin: Origin, settings: AgainSettings) -> Remake:
+def remake(origin: Provenance, settings: AgainSettings) -> Remake:
     """Returns what makes a canvas of a comparison again."""
     asked_again, shown = settings_of_row(origin), SEEDS in origin.inputs
     where = {"device": "device", "denoiser": "denoiser"} | ({"root": "data.root"} if shown else {})
@@ -32,34 +32,34 @@ def remake(origin: Origin, settings: AgainSettings) -> Remake:
     asked, device = asked_for(plan), resolve_device(plan.settings.device)
     if origin.row == PATCHES:
         strategy, canvas = squares(asked.model, asked.canvas, plan.settings)
-        telling = asked.telling.facts
+        conditioner = asked.conditioner.facts
     else:
         (strategy,), canvas = asked.strategies.values(), asked.canvas
-        telling = asked.telling
-    seeds = asked.telling.seeds
+        conditioner = asked.conditioner
+    seeds = asked.conditioner.seeds
     now = dataclasses.replace(
         origin,
         strategy=described_strategy(strategy),
-        told=telling.description,
+        conditioning=conditioner.description,
         denoiser=described_denoiser(asked.model.description),
         inputs=hashes_of_regions(plan.settings.context)
         | ({SEEDS: seeds.sha256} if shown and seeds is not None else {}),
         environment=surroundings(device, strategy),
     )
-    calls = network_calls(strategy, asked.model, canvas, telling)
+    calls = network_calls(strategy, asked.model, canvas, conditioner)
     maker = Maker(
         strategy,
-        Metered(tuned(asked.model, plan.settings, device)),
+        NFECounter(tuned(asked.model, plan.settings, device)),
         canvas,
         origin.seed,
         device,
-        telling.to(device),
+        conditioner.to(device),
         calls=calls,
     )
     return Remake(maker, lambda canvas: canvas, now)
 
 
-def settings_of_row(origin: Origin) -> Settings:
+def settings_of_row(origin: Provenance) -> Settings:
     """Returns the settings of a comparison with that row alone, and with images only if told of."""
     name, _, budget = origin.row.partition("@")
     settings = dict(origin.settings)
@@ -67,8 +67,8 @@ def settings_of_row(origin: Origin) -> Settings:
         name = "direct"
     settings["strategy"], own = name, settings["own"]
     settings["own"] = {name: own[name]} if name in own and origin.row != PATCHES else {}
-    budgets = settings.get("budgets") or []
-    settings["budgets"] = [each for each in budgets if f"{each:g}" == budget] or None
+    budgets = settings.get("budget") or []
+    settings["budget"] = [each for each in budgets if f"{each:g}" == budget] or None
     if SEEDS not in origin.inputs:
         settings["data"] = NOTHING
     return settings

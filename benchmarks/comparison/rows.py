@@ -13,21 +13,21 @@ from torchmetrics import MetricCollection
 
 from benchmarks.comparison.batches import Pictures, canvas_batches
 from benchmarks.comparison.cost import measured_cost
-from benchmarks.comparison.lines import line_of
 from benchmarks.comparison.preparation import PATCHES, Prepared, squares
-from benchmarks.comparison.records import Cost, Row
 from benchmarks.comparison.samples import SampleFiles
 from benchmarks.experiment.pictures import picture_files, write_pictures
 from benchmarks.experiment.processes import LostProcessError, SharedError, is_fatal, runs_of
 from benchmarks.metrics.reference import reference_of
-from benchmarks.metrics.ruler import Figures, Ruler, read_off
+from benchmarks.metrics.suite import Figures, MetricSuite, read_off
+from benchmarks.results.lines import line_of
+from benchmarks.results.records import Cost, Row
 from datamodules.patches import PatchData
 from patchcanvas.cli.progress import progress_bars, told
-from patchcanvas.context.conditioner import Telling
+from patchcanvas.context.conditioner import Conditioner
 from patchcanvas.making import Maker
 from patchcanvas.provenance import (
     SEEDS,
-    Origin,
+    Provenance,
     described_denoiser,
     described_strategy,
     hashes_of_regions,
@@ -36,7 +36,7 @@ from patchcanvas.provenance import (
 )
 from patchcanvas.records import plain
 from strategies.base import Strategy
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 from strategies.parallel import ParallelStrategy
 
 __all__ = ["Comparison"]
@@ -90,13 +90,13 @@ class Comparison:
     def _fill(self, console: Console) -> None:
         """Makes the rows that are missing."""
         with progress_bars(console) as progress:
-            ruler = self._ruler(progress)
+            suite = self._ruler(progress)
             finished = {row.strategy for row in self.run.results.rows}
             if self._measures_patches() and self.run.results.patches is None:
-                self._attempt(PATCHES, lambda: self._patches_row(ruler, progress), progress)
+                self._attempt(PATCHES, lambda: self._patches_row(suite, progress), progress)
             for name, strategy in self.run.strategies.items():
                 if name not in finished:
-                    self._attempt(name, self._row_of(name, strategy, ruler, progress), progress)
+                    self._attempt(name, self._row_of(name, strategy, suite, progress), progress)
 
     def _account(self) -> None:
         """Adds what this run has taken so far to what others before it have."""
@@ -113,8 +113,8 @@ class Comparison:
     def _tell(self, row: Row) -> None:
         self.run.loggers.row(row, num_samples=self.run.plan.settings.num_samples)
 
-    def _ruler(self, progress: Progress) -> Ruler:
-        """Builds the ruler and measures real images with it."""
+    def _ruler(self, progress: Progress) -> MetricSuite:
+        """Builds the suite and measures real images with it."""
         settings, side = self.run.plan.settings, min(self.run.canvas.height, self.run.canvas.width)
         reference = None
         if settings.real is not None:
@@ -128,7 +128,7 @@ class Comparison:
                 cache=settings.cache_folder,
                 advance=lambda crops: progress.advance(task, crops),
             )
-        ruler = Ruler.of(
+        suite = MetricSuite.of(
             settings.real,
             self.run.features,
             reference,
@@ -137,29 +137,29 @@ class Comparison:
             strip=self.run.model.patch,
             seed=settings.seed,
             clip=self.run.clip,
-            seeds=None if self.run.telling.seeds is None else self.run.telling.seeds.images,
+            seeds=None if self.run.conditioner.seeds is None else self.run.conditioner.seeds.images,
         )
-        if ruler.why_no_long_crops:
+        if suite.why_no_long_crops:
             progress.console.print(
-                f"no real canvases for seams and drift: {ruler.why_no_long_crops}", markup=False
+                f"no real canvases for seams and drift: {suite.why_no_long_crops}", markup=False
             )
         if settings.real is not None and self.run.results.real is None:
-            self.run.results.real = self._real_row(settings.real, ruler, progress)
+            self.run.results.real = self._real_row(settings.real, suite, progress)
             self._keep()
             self._tell(self.run.results.real)
             told(progress, line_of(self.run.results.real))
-        return ruler
+        return suite
 
-    def _real_row(self, real: PatchData, ruler: Ruler, progress: Progress) -> Row:
+    def _real_row(self, real: PatchData, suite: MetricSuite, progress: Progress) -> Row:
         """Measures real canvases that the reference does not hold, as many as there are samples.
 
         Where no image is large enough: square crops, by the figures that need no more.
         """
         settings, side = self.run.plan.settings, min(self.run.canvas.height, self.run.canvas.width)
         task = self._task(progress, "real images", settings.num_samples)
-        long = ruler.long_crops is not None
+        long = suite.long_crops is not None
         size = (self.run.canvas.height, self.run.canvas.width) if long else (side, side)
-        metrics = self._placed(ruler.metrics() if long else ruler.crop_metrics())
+        metrics = self._placed(suite.metrics() if long else suite.crop_metrics())
         metrics.update(torch.empty(0, 3, *size, dtype=torch.uint8), torch.empty(0).long())
         first = settings.num_reference
         for run in self.run.processes.share(
@@ -168,12 +168,12 @@ class Comparison:
             crops = real.crops("test", len(run), *size, first=first + run.start)
             metrics.update(crops, torch.tensor(run))
             progress.advance(task, len(run))
-        pictures = [] if ruler.long_crops is None else [*ruler.long_crops[: settings.pictures]]
+        pictures = [] if suite.long_crops is None else [*suite.long_crops[: settings.pictures]]
         return self._row(
             "real",
             read_off(metrics),
             real=Figures({}, {}),
-            ruler=ruler,
+            suite=suite,
             canvases=self.run.processes.once(
                 lambda: write_pictures(self.run.experiment.path, "real", pictures)
             ),
@@ -182,25 +182,25 @@ class Comparison:
     def _measures_patches(self) -> bool:
         """Whether patches are as large as the squares that FID+ compares."""
         settings, side = self.run.plan.settings, min(self.run.canvas.height, self.run.canvas.width)
-        return settings.patches and settings.real is not None and self.run.model.patch == side
+        return settings.plain_fid and settings.real is not None and self.run.model.patch == side
 
-    def _patches_row(self, ruler: Ruler, progress: Progress) -> Row:
+    def _patches_row(self, suite: MetricSuite, progress: Progress) -> Row:
         """Measures squares that the denoiser makes by itself: the plain FID."""
         strategy, square = squares(self.run.model, self.run.canvas, self.run.plan.settings)
-        telling = self.run.telling.facts
-        made = self._made(PATCHES, strategy, square, telling, ruler.crop_metrics(), progress)
+        conditioner = self.run.conditioner.facts
+        made = self._made(PATCHES, strategy, square, conditioner, suite.crop_metrics(), progress)
         return self._row(
             PATCHES,
             made.figures,
             real=Figures({}, {}),
-            ruler=ruler,
+            suite=suite,
             strategy=strategy,
-            telling=telling,
+            conditioner=conditioner,
             canvases=made.pictures,
         )
 
     def _row_of(
-        self, name: str, strategy: Strategy, ruler: Ruler, progress: Progress
+        self, name: str, strategy: Strategy, suite: MetricSuite, progress: Progress
     ) -> Callable[[], Row]:
         """Returns what makes and measures a strategy's canvases."""
 
@@ -215,21 +215,21 @@ class Comparison:
                     repeats=settings.latency_repeats,
                     seed=settings.seed,
                     device=self.run.processes.device,
-                    telling=self.run.telling,
+                    conditioner=self.run.conditioner,
                 )
             )
             self.network_seconds += (
                 cost.network_share * cost.seconds_per_canvas * (settings.latency_repeats + 1)
             )
-            borders = strategy.borders(self.run.denoiser, self.run.canvas)
+            edges = strategy.window_edges(self.run.denoiser, self.run.canvas)
             starts_at = strategy.starts_at(self.run.denoiser, self.run.canvas)
-            metrics = ruler.metrics(borders, starts_at=starts_at)
-            telling = self.run.telling
+            metrics = suite.metrics(edges, starts_at=starts_at)
+            conditioner = self.run.conditioner
             made = self._made(
                 name,
                 strategy,
                 self.run.canvas,
-                telling,
+                conditioner,
                 metrics,
                 progress,
                 calls=cost.network_calls,
@@ -237,11 +237,11 @@ class Comparison:
             return self._row(
                 name,
                 made.figures,
-                real=ruler.real(borders, starts_at=starts_at),
-                ruler=ruler,
+                real=suite.real(edges, starts_at=starts_at),
+                suite=suite,
                 strategy=strategy,
-                telling=telling,
-                borders=borders,
+                conditioner=conditioner,
+                edges=edges,
                 cost=made.amended(cost),
                 canvases=made.pictures,
             )
@@ -253,7 +253,7 @@ class Comparison:
         name: str,
         strategy: Strategy,
         canvas: Canvas,
-        telling: Telling,
+        conditioner: Conditioner,
         metrics: MetricCollection,
         progress: Progress,
         calls: int | None = None,
@@ -262,7 +262,7 @@ class Comparison:
         settings = self.run.plan.settings
         task = self._task(progress, name, settings.num_samples)
         pictures = picture_files(name, min(settings.pictures, settings.num_samples))
-        origin = self._origin(name, strategy, telling)
+        origin = self._origin(name, strategy, conditioner)
         metrics = self._placed(metrics)
         size = (canvas.height, canvas.width)
         metrics.update(torch.empty(0, 3, *size, dtype=torch.uint8), torch.empty(0).long())
@@ -272,7 +272,7 @@ class Comparison:
             canvas,
             settings.seed,
             self.run.processes.device,
-            telling,
+            conditioner,
             calls=calls,
             advance=lambda canvases: progress.advance(task, canvases),
         )
@@ -306,10 +306,10 @@ class Comparison:
         )
 
     def _origin(
-        self, name: str, strategy: Strategy, telling: Telling
-    ) -> Callable[[int, range], Origin]:
+        self, name: str, strategy: Strategy, conditioner: Conditioner
+    ) -> Callable[[int, range], Provenance]:
         """Returns what says of a sample of a row what it was made from."""
-        settings, seeds = self.run.plan.settings, self.run.telling.seeds
+        settings, seeds = self.run.plan.settings, self.run.conditioner.seeds
         facts: dict[str, Any] = {
             "program": "benchmarks.run",
             "command": self.run.arguments,
@@ -317,7 +317,7 @@ class Comparison:
             "seed": settings.seed,
             "strategy": described_strategy(strategy),
             "settings": self.run.plan.record,
-            "told": telling.description,
+            "conditioning": conditioner.description,
             "denoiser": described_denoiser(self.run.model.description),
             "inputs": hashes_of_regions(settings.context)
             | ({SEEDS: seeds.sha256} if seeds is not None and settings.context.shows_seeds else {}),
@@ -326,7 +326,9 @@ class Comparison:
             ),
         }
         exact = settings.runtime.window_batch
-        return lambda sample, batch: Origin(**facts, sample=sample, together=together(exact, batch))
+        return lambda sample, batch: Provenance(
+            **facts, sample=sample, together=together(exact, batch)
+        )
 
     def _task(self, progress: Progress, name: str, count: int) -> TaskID:
         """Returns a bar for this process's share of so many."""
@@ -342,10 +344,10 @@ class Comparison:
         figures: Figures,
         *,
         real: Figures,
-        ruler: Ruler,
+        suite: MetricSuite,
         strategy: Strategy | None = None,
-        telling: Telling | None = None,
-        borders: Borders | None = None,
+        conditioner: Conditioner | None = None,
+        edges: WindowEdges | None = None,
         cost: Cost | None = None,
         canvases: list[str],
     ) -> Row:
@@ -360,9 +362,9 @@ class Comparison:
         return Row(
             strategy=name,
             parallel=isinstance(core, ParallelStrategy) if cost is not None else None,
-            border_columns=[] if borders is None else list(borders.columns),
+            edge_columns=[] if edges is None else list(edges.columns),
             settings={} if core is None else plain(core),
-            fingerprint=self._fingerprint(ruler, strategy, telling),
+            fingerprint=self._fingerprint(suite, strategy, conditioner),
             figures=figures.single,
             real=real.single,
             curves=figures.curves,
@@ -373,12 +375,12 @@ class Comparison:
         )
 
     def _fingerprint(
-        self, ruler: Ruler, strategy: Strategy | None, telling: Telling | None
+        self, suite: MetricSuite, strategy: Strategy | None, conditioner: Conditioner | None
     ) -> dict[str, Any]:
         """Returns all that figures rest on."""
         settings, environment = self.run.plan.settings, self.run.results.environment
-        seeds = self.run.telling.seeds
-        return ruler.fingerprint | {
+        seeds = self.run.conditioner.seeds
+        return suite.fingerprint | {
             "num_reference": settings.num_reference,
             "denoiser_sha256": self.run.results.denoiser["weights_sha256"],
             "precision": settings.runtime.precision,
@@ -386,7 +388,7 @@ class Comparison:
             "window_batch": settings.runtime.window_batch,
             "seed": settings.seed,
             "strategy": None if strategy is None else plain(strategy.core),
-            "context": None if telling is None else telling.description,
+            "context": None if conditioner is None else conditioner.description,
             "seeds_sha256": None if seeds is None else seeds.sha256,
             "versions": environment["versions"],
             "device": environment["device"],

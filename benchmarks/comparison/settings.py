@@ -43,7 +43,7 @@ class Settings:
         solver: The way from noise to image, the same for every strategy: `heun`, `euler`,
             `ddim`, `dpmsolver++`, `deis`, or a class path; its own settings are solver.num_steps
             and so on.
-        budgets: Pixels that the network may evaluate for each pixel of the canvas, several with
+        budget: Pixels that the network may evaluate for each pixel of the canvas, several with
             commas between in brackets; each strategy gets, once for each of them, as many solver
             steps as stay within it, in place of solver.num_steps. Null for equal steps.
         runtime: Precision, memory and speed. The words precision, compile and window_batch alone
@@ -62,7 +62,7 @@ class Settings:
         num_nodes: Nodes; start the command on each by torchrun or SLURM.
         latency_repeats: Timed runs of one canvas, after one warm-up run.
         pictures: Canvases of each strategy written as PNG.
-        patches: Whether to measure squares that the denoiser makes by itself (the plain FID).
+        plain_fid: Whether to measure squares that the denoiser makes by itself (the plain FID).
         loggers: Where figures go beside the folder: tensorboard, csv, wandb, mlflow.
         latency: Folder of a finished `python -m benchmarks.latency`, to be shown in the report.
         results: Folder of the runs; each gets a folder of its own in there.
@@ -81,7 +81,7 @@ class Settings:
     batch_size: int = 16
     seed: int = 0
     solver: Solver = DEFAULT_SOLVER
-    budgets: list[float] | None = None
+    budget: list[float] | None = None
     runtime: Runtime = DEFAULT_RUNTIME
     features: Literal["random_conv", "inception"] = "random_conv"
     features_weights: Path | None = None
@@ -92,7 +92,7 @@ class Settings:
     num_nodes: int = 1
     latency_repeats: int = 3
     pictures: int = 4
-    patches: bool = True
+    plain_fid: bool = True
     loggers: list[LoggerName] = dataclasses.field(default_factory=lambda: ["tensorboard"])
     latency: Path | None = None
     results: Path = Path("results")
@@ -112,8 +112,8 @@ class Settings:
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}: {reason}.")
-        if self.budgets is not None and (not self.budgets or min(self.budgets) <= 0):
-            raise ValueError(f"budgets must be above 0, and at least one, got {self.budgets}.")
+        if self.budget is not None and (not self.budget or min(self.budget) <= 0):
+            raise ValueError(f"budget must be above 0, and at least one, got {self.budget}.")
         if (self.clip is None) != (self.clip_weights is None):
             raise ValueError(
                 "clip and clip_weights go together, got "

@@ -1,4 +1,4 @@
-"""Images that anybody made, by whatever program, measured by the ruler of the comparison."""
+"""Images that anybody made, by whatever program, measured by the suite of the comparison."""
 
 from benchmarks.evaluation.measure import evaluate, fid_plus
 

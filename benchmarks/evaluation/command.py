@@ -5,12 +5,12 @@ import shlex
 
 from rich.console import Console
 
-from benchmarks.comparison.records import Results
 from benchmarks.evaluation.measure import measured
 from benchmarks.evaluation.preparation import Prepared
 from benchmarks.evaluation.settings import read_command
 from benchmarks.experiment.folder import Experiment
-from benchmarks.report.table import comparison
+from benchmarks.results.records import Results
+from benchmarks.results.table import comparison
 from patchcanvas.cli.entry import carried_out
 
 __all__ = ["main"]

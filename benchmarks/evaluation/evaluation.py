@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from typing_extensions import override
 
-from benchmarks.comparison.records import Results, Row
 from benchmarks.metrics.estimates import Estimate
-from benchmarks.report.table import comparison, markdown
+from benchmarks.results.records import Results, Row
+from benchmarks.results.table import comparison, markdown
 from patchcanvas.records import write_record
 
 __all__ = ["Evaluation"]

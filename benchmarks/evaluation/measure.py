@@ -1,4 +1,4 @@
-"""Images that anybody made, measured by the ruler of the comparison."""
+"""Images that anybody made, measured by the suite of the comparison."""
 
 import dataclasses
 import json
@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from benchmarks.comparison.lines import line_of
-from benchmarks.comparison.records import Row
 from benchmarks.evaluation.evaluation import Evaluation
 from benchmarks.evaluation.images import ImageFolder
 from benchmarks.evaluation.preparation import Prepared, most_in_memory
@@ -22,10 +20,12 @@ from benchmarks.evaluation.settings import EvaluationSettings
 from benchmarks.experiment.processes import runs_of
 from benchmarks.metrics.estimates import Estimate
 from benchmarks.metrics.reference import Reference, reference_of
-from benchmarks.metrics.ruler import Figures, Ruler, read_off
+from benchmarks.metrics.suite import Figures, MetricSuite, read_off
+from benchmarks.results.lines import line_of
+from benchmarks.results.records import Row
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.records import plain
-from strategies.canvas import Borders
+from strategies.canvas import WindowEdges
 
 __all__ = ["evaluate", "fid_plus", "measured"]
 
@@ -105,8 +105,8 @@ def measured(
         keep: Is called after every row, which is on record then.
     """
     with progress_bars(console) as progress:
-        ruler = with_real_images(run, progress)
-        rows = Rows(run, ruler, progress)
+        suite = with_real_images(run, progress)
+        rows = Rows(run, suite, progress)
         if run.results.real is None and (real := rows.of_real_images()) is not None:
             run.results.real = real
             keep()
@@ -118,9 +118,9 @@ def measured(
     return Evaluation(run.results)
 
 
-def with_real_images(run: Prepared, progress: Progress) -> Ruler:
-    """Returns the ruler with the features of the reference, and real images to lay beside."""
-    canvas = run.ruler.canvas
+def with_real_images(run: Prepared, progress: Progress) -> MetricSuite:
+    """Returns the suite with the features of the reference, and real images to lay beside."""
+    canvas = run.suite.canvas
     long_crops, why = None, "there is no reference" if run.long is None else None
     if run.long is not None:
         size = (canvas.height, canvas.width)
@@ -131,7 +131,7 @@ def with_real_images(run: Prepared, progress: Progress) -> Ruler:
     if why is not None and run.squares is not None:
         progress.console.print(f"no real images for seams and drift: {why}", markup=False)
     return dataclasses.replace(
-        run.ruler,
+        run.suite,
         reference=features_of_reference(run, progress),
         long_crops=long_crops,
         why_no_long_crops=why,
@@ -142,14 +142,14 @@ def features_of_reference(run: Prepared, progress: Progress) -> Reference | None
     """Returns the features of the reference's squares, those that are kept already as they are."""
     if run.squares is None:
         return None
-    count, canvas = len(run.squares.turns), run.ruler.canvas
+    count, canvas = len(run.squares.turns), run.suite.canvas
     task = progress.add_task("reference", total=count)
     return reference_of(
         run.squares,
-        run.ruler.features,
+        run.suite.features,
         run.processes,
         count=count,
-        side=run.ruler.side or min(canvas.height, canvas.width),
+        side=run.suite.side or min(canvas.height, canvas.width),
         cache=run.settings.cache_folder,
         advance=lambda crops: progress.advance(task, crops),
     )
@@ -161,26 +161,26 @@ class Rows:
 
     Args:
         run: What is measured.
-        ruler: What it is measured by.
+        suite: What it is measured by.
         progress: Is told how far it is.
     """
 
     run: Prepared
-    ruler: Ruler
+    suite: MetricSuite
     progress: Progress
 
     def of_folder(self, name: str, folder: ImageFolder) -> Row:
         """Measures the images of a folder."""
-        borders, start = self.run.borders, self.run.settings.start
-        figures = self._figures(name, folder.read, borders)
-        real = self.ruler.real(borders, starts_at=start)
-        return self._row(name, figures, real, borders, images_sha256=folder.sha256)
+        edges, start = self.run.window_edges, self.run.settings.start
+        figures = self._figures(name, folder.read, edges)
+        real = self.suite.real(edges, starts_at=start)
+        return self._row(name, figures, real, edges, images_sha256=folder.sha256)
 
     def of_real_images(self) -> Row | None:
         """Measures as many real images, cut to the same size; None where there are too few."""
-        canvas, count, long = self.ruler.canvas, self.ruler.num_samples, self.run.long
+        canvas, count, long = self.suite.canvas, self.suite.num_samples, self.run.long
         size = (canvas.height, canvas.width)
-        side = self.ruler.side or min(size)
+        side = self.suite.side or min(size)
         # Squares cut to squares would be the reference itself.
         if long is None or size == (side, side) or long.room(size) < count:
             return None
@@ -189,14 +189,14 @@ class Rows:
         def read(run: range) -> Images:
             return crops.crops("test", len(run), *size, first=run.start)
 
-        nowhere = Borders((), ())
+        nowhere = WindowEdges((), ())
         figures = self._figures(REAL, read, nowhere)
         return self._row(REAL, figures, Figures({}, {}), nowhere)
 
-    def _figures(self, name: str, read: Callable[[range], Images], borders: Borders) -> Figures:
+    def _figures(self, name: str, read: Callable[[range], Images], edges: WindowEdges) -> Figures:
         """Measures images a batch at a time."""
-        count = self.ruler.num_samples
-        metrics = self.ruler.metrics(borders, starts_at=self.run.settings.start)
+        count = self.suite.num_samples
+        metrics = self.suite.metrics(edges, starts_at=self.run.settings.start)
         task = self.progress.add_task(name, total=count)
         for run in runs_of(list(range(count)), longest=self.run.settings.batch_size):
             metrics.update(read(run), torch.tensor(run))
@@ -211,16 +211,16 @@ class Rows:
         return figures
 
     def _row(
-        self, name: str, figures: Figures, real: Figures, borders: Borders, **facts: Any
+        self, name: str, figures: Figures, real: Figures, edges: WindowEdges, **facts: Any
     ) -> Row:
         """Returns a row with all that its figures rest on."""
         results = self.run.results
         row = Row(
             strategy=name,
             parallel=None,
-            border_columns=list(borders.columns),
+            edge_columns=list(edges.columns),
             settings={},
-            fingerprint=self.ruler.fingerprint
+            fingerprint=self.suite.fingerprint
             | {"num_reference": results.num_reference, **facts}
             | {fact: results.environment[fact] for fact in ENVIRONMENT},
             figures=figures.single,

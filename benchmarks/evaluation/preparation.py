@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from benchmarks.comparison.records import Results
 from benchmarks.evaluation.images import ImageFolder, ReferenceCrops, room, shared, spelt
 from benchmarks.evaluation.settings import METRICS, EvaluationSettings
 from benchmarks.experiment.processes import Processes, launched
 from benchmarks.metrics.features import FeatureNetwork, RandomConv, build_features
 from benchmarks.metrics.manifold import NEIGHBOURS
-from benchmarks.metrics.ruler import LONG_CROPS, Ruler, drift_distance, inside
+from benchmarks.metrics.suite import LONG_CROPS, MetricSuite, drift_distance, inside
+from benchmarks.results.records import Results
 from datamodules.manifest import Manifest, scan_unsplit
 from datamodules.resize import ByFactor, ToShorterSide
 from patchcanvas.environment import describe_environment, resolve_device
 from patchcanvas.sources import sha256_of_sources
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 
 __all__ = ["Prepared", "RealImages"]
 
@@ -91,21 +91,21 @@ class Prepared:
     Args:
         settings: What was asked for.
         folders: What is measured, by the names of the rows.
-        borders: Where seams may be.
+        edges: Where seams may be.
         squares: The reference's, which are compared with; None if nothing is.
         long: Real images that may be cut to the size of those to measure; None without any.
         processes: This one process.
-        ruler: The ruler, but for what it knows of real images.
+        suite: The suite, but for what it knows of real images.
         results: The record, without rows.
     """
 
     settings: EvaluationSettings
     folders: dict[str, ImageFolder]
-    borders: Borders
+    edges: WindowEdges
     squares: ReferenceCrops | None
     long: RealImages | None
     processes: Processes
-    ruler: Ruler
+    suite: MetricSuite
     results: Results
 
     @classmethod
@@ -130,15 +130,15 @@ class Prepared:
             side,
             strip=settings.strip or min(side, max(1, canvas.width // 5)),
             num_samples=len(next(iter(folders.values())).files),
-            borders=borders_of(settings, canvas),
+            edges=edges_of(settings, canvas),
             squares=None if reference is None else squares_of(reference, side),
             long=long,
         )
         wanted = possible.wanted(settings.asked)
         processes = launched(resolve_device(settings.device), devices=1, num_nodes=1, arguments=[])
         features = features_for(wanted, settings, side, processes.device)
-        ruler = possible.ruler(features, wanted, settings.seed)
-        ruler.metrics(possible.borders, starts_at=settings.start)  # refuses what does not fit
+        suite = possible.suite(features, wanted, settings.seed)
+        suite.metrics(possible.window_edges, starts_at=settings.start)  # refuses what does not fit
         squares = possible.squares if wanted & OF_SQUARES else None
         results = Results(
             name=name_of(settings, folders),
@@ -150,12 +150,14 @@ class Prepared:
             denoiser={},
             data={} if squares is None else squares.description,
             features=features.description,
-            num_samples=ruler.num_samples,
+            num_samples=suite.num_samples,
             num_reference=0 if squares is None else len(squares.turns),
             canvas=(canvas.height, canvas.width),
-            drift_distance=drift_distance(canvas.width, ruler.strip),
+            drift_distance=drift_distance(canvas.width, suite.strip),
         )
-        return cls(settings, folders, possible.borders, squares, long, processes, ruler, results)
+        return cls(
+            settings, folders, possible.window_edges, squares, long, processes, suite, results
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Possible:
         side: Of the squares that are compared, in pixels.
         strip: Of the strips whose colours are compared, in pixels.
         num_samples: How many images there are in a row.
-        borders: Where seams may be.
+        edges: Where seams may be.
         squares: What squares are compared with; None without a reference.
         long: Real images that may be cut to the size of those to measure; None without any.
     """
@@ -176,12 +178,12 @@ class Possible:
     side: int
     strip: int
     num_samples: int
-    borders: Borders
+    edges: WindowEdges
     squares: ReferenceCrops | None
     long: RealImages | None
 
     def wanted(self, asked: list[str]) -> frozenset[str]:
-        """Returns the metrics of the ruler that give the figures asked for, or all there can be.
+        """Returns the metrics of the suite that give the figures asked for, or all there can be.
 
         Raises:
             ValueError: If one that is asked for cannot be had.
@@ -195,9 +197,9 @@ class Possible:
         alike = set() if asked or self.canvas.width <= self.strip else {"correlation"}
         return frozenset(wanted | alike)
 
-    def ruler(self, features: FeatureNetwork, only: frozenset[str], seed: int) -> Ruler:
-        """Returns the ruler, but for what it knows of real images."""
-        return Ruler(
+    def suite(self, features: FeatureNetwork, only: frozenset[str], seed: int) -> MetricSuite:
+        """Returns the suite, but for what it knows of real images."""
+        return MetricSuite(
             features,
             reference=None,
             canvas=self.canvas,
@@ -221,7 +223,7 @@ class Possible:
         elif min(self.num_samples - 1, len(self.squares.turns)) <= NEIGHBOURS:
             needs = f"needs more than {NEIGHBOURS + 1} images and {NEIGHBOURS} of the reference"
             why |= dict.fromkeys(("precision", "recall"), needs)
-        if not inside(self.borders, self.canvas):
+        if not inside(self.window_edges, self.canvas):
             why["seam_ratio"] = "needs to know where seams may be: give seams=[…] or period=…"
         if not (self.canvas.wrap_width or self.canvas.wrap_height):
             why["wrap_error"] = "needs to know which edges meet: give wrap_width=true"
@@ -388,7 +390,7 @@ def squares_of(reference: RealImages, side: int) -> ReferenceCrops:
     return reference.crops(reference.settings.num_reference or count, size)
 
 
-def borders_of(settings: EvaluationSettings, canvas: Canvas) -> Borders:
+def edges_of(settings: EvaluationSettings, canvas: Canvas) -> WindowEdges:
     """Returns where seams may be.
 
     Raises:
@@ -411,7 +413,7 @@ def borders_of(settings: EvaluationSettings, canvas: Canvas) -> Borders:
             raise ValueError(
                 f"{name} must lie inside the images, from 1 to {length - 1} px, got {outside[0]}."
             )
-    return Borders(tuple(settings.seam_rows), tuple(columns))
+    return WindowEdges(tuple(settings.seam_rows), tuple(columns))
 
 
 def features_for(

@@ -14,7 +14,7 @@ from patchcanvas.cli.command_line import read_settings
 __all__ = ["METRICS", "EvaluationSettings", "read_command"]
 
 SETTING = re.compile(r"--|-h$|[A-Za-z_][\w.]*=")
-# What may be asked for, and the metric of `benchmarks.metrics.ruler` that gives it.
+# What may be asked for, and the metric of `benchmarks.metrics.suite` that gives it.
 METRICS = {
     "fid_plus": "frechet",
     "kid": "kernel",

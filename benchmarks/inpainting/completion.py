@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from patchcanvas.accounting import Metered, synchronize
+from patchcanvas.accounting import NFECounter, synchronize
 from patchcanvas.budget import Spent
 from patchcanvas.making import KnownPixels, Pictures, as_known
 from sampling.images import to_uint8
@@ -45,7 +45,7 @@ class Completer:
         batch_size: Photographs in one batch.
     """
 
-    denoiser: Metered
+    denoiser: NFECounter
     canvas: Canvas
     seed: int
     device: torch.device

@@ -27,7 +27,7 @@ from benchmarks.metrics.frechet import frechet_with_interval
 from benchmarks.metrics.reference import Reference, reference_of
 from benchmarks.metrics.resampling import NORMAL_QUANTILE
 from denoisers.contract import PatchDenoiser
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import steps_within
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.progress import progress_bars, told
@@ -208,7 +208,9 @@ class Study(abc.ABC):
         )
         masks = dict.fromkeys(trial.mask for trial in trials)
         keys = {trial.key for trial in trials} | {(mask, REAL) for mask in masks}
-        completer = Completer(Metered(denoiser), canvas, settings.seed, device, settings.batch_size)
+        completer = Completer(
+            NFECounter(denoiser), canvas, settings.seed, device, settings.batch_size
+        )
         experiment = Experiment.opened(
             fresh,
             settings.results,

@@ -26,11 +26,11 @@ from benchmarks.latency.table import (
     seconds_table,
 )
 from denoisers.checkpoint import Checkpoint
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, told
-from patchcanvas.context.conditioner import SEEDLESS, UNTOLD
+from patchcanvas.context.conditioner import NO_CONTEXT, UNCONDITIONAL
 from patchcanvas.environment import autocast_dtype, resolve_device
 from patchcanvas.model import load_own
 from patchcanvas.timing import Bench
@@ -90,8 +90,8 @@ class Run:
         denoiser.autocast_dtype = autocast_dtype(settings.precision)
         if settings.compile:
             denoiser.network.compile()
-        telling = SEEDLESS if denoiser.takes else UNTOLD
-        bench = Bench(Metered(denoiser), device, settings.seed, telling=telling)
+        conditioner = UNCONDITIONAL if denoiser.takes else NO_CONTEXT
+        bench = Bench(NFECounter(denoiser), device, settings.seed, conditioner=conditioner)
         experiment = Experiment.opened(
             fresh, settings.results, complete=lambda found: complete(found, plan), last=PICTURE
         )

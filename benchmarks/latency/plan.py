@@ -87,7 +87,7 @@ def _misfit(strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> str 
     """Returns why a strategy cannot make a canvas; None if it can."""
     try:
         strategy.refuse_misfits(denoiser, canvas, CanvasNoise(0, [0]), None)
-        strategy.borders(denoiser, canvas)
+        strategy.window_edges(denoiser, canvas)
     except ValueError as error:
         return str(error)
     return None

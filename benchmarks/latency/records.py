@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from benchmarks.experiment.record import Record
 from benchmarks.metrics.estimates import Spread
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.timing import Timing
 from strategies.canvas import Canvas
 
@@ -64,8 +64,8 @@ class Point:
         network_calls: Calls of the network.
         patch_evaluations: Windows evaluated, halves counted as windows of their own.
         pixels: Pixels evaluated.
-        gradient_passes: Backward passes through the network.
-        gradient_pixels: Pixels of the estimates that these began with.
+        backward_passes: Backward passes through the network.
+        backward_pixels: Pixels of the estimates that these began with.
         asked: Timed runs that the settings ask for.
         repeats: Timed runs that the time allows.
         rounds: Their rounds, numbered over the whole run: in a round every strategy runs once.
@@ -80,8 +80,8 @@ class Point:
     network_calls: int
     patch_evaluations: int
     pixels: int
-    gradient_passes: int
-    gradient_pixels: int
+    backward_passes: int
+    backward_pixels: int
     asked: int
     repeats: int
     rounds: list[int] = dataclasses.field(default_factory=list)
@@ -91,7 +91,7 @@ class Point:
 
     @classmethod
     def of(
-        cls, name: str, width: int, canvas: Canvas, metered: Metered, *, asked: int, repeats: int
+        cls, name: str, width: int, canvas: Canvas, metered: NFECounter, *, asked: int, repeats: int
     ) -> "Point":
         """Returns a point with what a run asked of the network, and no timing yet."""
         return cls(
@@ -101,8 +101,8 @@ class Point:
             network_calls=metered.calls,
             patch_evaluations=metered.patches,
             pixels=metered.pixels,
-            gradient_passes=metered.gradient_passes,
-            gradient_pixels=metered.gradient_pixels,
+            backward_passes=metered.backward_passes,
+            backward_pixels=metered.backward_pixels,
             asked=asked,
             repeats=repeats,
         )
@@ -123,7 +123,7 @@ class Point:
         return len(self.seconds) >= self.repeats
 
     @property
-    def pixels_per_pixel(self) -> float:
+    def nfe_per_pixel(self) -> float:
         """Pixels evaluated for each pixel of the canvas."""
         return self.pixels / (self.canvas[0] * self.canvas[1])
 
@@ -140,7 +140,7 @@ class Point:
     def floor_seconds(self, floor: Floor) -> float:
         """Seconds that its evaluations alone would take at the least cost of a pixel."""
         forwards = self.pixels * floor.forward.forward
-        return forwards + self.gradient_pixels * floor.backward.backward
+        return forwards + self.backward_pixels * floor.backward.backward
 
     def ratio_to_floor(self, floor: Floor) -> float:
         """Median seconds over those of the floor."""

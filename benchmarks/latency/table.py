@@ -79,8 +79,8 @@ def costs(results: LatencyResults, width: int) -> list[Column]:
         f"{TIMES} naive": results.ratio_to_naive,
         "calls": lambda point: f"{point.network_calls:,}",
         "patches": lambda point: f"{point.patch_evaluations:,}",
-        "px/px": lambda point: f"{point.pixels_per_pixel:,.1f}",
-        "gradient passes": lambda point: f"{point.gradient_passes:,}",
+        "px/px": lambda point: f"{point.nfe_per_pixel:,.1f}",
+        "gradient passes": lambda point: f"{point.backward_passes:,}",
         "MiB": lambda point: f"{point.peak_memory_mib:,.0f}",
         "in network": lambda point: f"{100 * point.network_share:.1f} %",
         "floor s": lambda point: of_floor(point.floor_seconds),
@@ -98,7 +98,7 @@ def line_of(point: Point) -> str:
     return (
         f"{short(point.strategy)}, width {point.width}: "
         f"{_of(point, lambda p: p.latency)} s, "
-        f"{point.network_calls:,} calls, {point.pixels_per_pixel:,.1f} px/px, "
+        f"{point.network_calls:,} calls, {point.nfe_per_pixel:,.1f} px/px, "
         f"{100 * point.network_share:.1f} % in network"
     )
 

@@ -57,7 +57,7 @@ FIGURES = {
     ),
     "seam_ratio": Figure(
         "Seams",
-        "Step between neighbouring pixels across window borders over the step elsewhere.",
+        "Step between neighbouring pixels across window edges over the step elsewhere.",
         "real",
     ),
     "wrap_error": Figure(

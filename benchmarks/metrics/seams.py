@@ -1,4 +1,4 @@
-"""What joining windows leaves on a canvas: steps at their borders, and where a loop closes."""
+"""What joining windows leaves on a canvas: steps at their edges, and where a loop closes."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from benchmarks.metrics.state import Canvases, SumMetric, chunks, refuse_misfits
-from strategies.canvas import Borders
+from strategies.canvas import WindowEdges
 
 __all__ = ["SeamRatio", "WrapError", "seam_ratio"]
 
@@ -53,13 +53,13 @@ class StepRatio(SumMetric):
 
 
 class SeamRatio(StepRatio):
-    """`seam_ratio`: steps across window borders over steps elsewhere.
+    """`seam_ratio`: steps across window edges over steps elsewhere.
 
-    Without unit: 1 means that borders cannot be told from the rest, 2 that steps across them are
-    twice as large. Below 1 the borders are blurred.
+    Without unit: 1 means that edges cannot be told from the rest, 2 that steps across them are
+    twice as large. Below 1 the edges are blurred.
 
     Args:
-        borders: Border c lies between columns c - 1 and c, and likewise for rows. Borders outside
+        edges: Border c lies between columns c - 1 and c, and likewise for rows. WindowEdges outside
             the canvas, which a plan larger than the canvas has, are left out, and so are
             repetitions.
         height: Of the canvases, in pixels.
@@ -67,30 +67,30 @@ class SeamRatio(StepRatio):
         seed: Seeds the resampling.
 
     Raises:
-        ValueError: If no border lies inside, or an axis with borders has nothing but borders.
+        ValueError: If no border lies inside, or an axis with edges has nothing but edges.
     """
 
-    def __init__(self, *, borders: Borders, height: int, width: int, seed: int = 0) -> None:
-        axes = _bordered_axes(list(borders.columns), list(borders.rows), height, width)
+    def __init__(self, *, edges: WindowEdges, height: int, width: int, seed: int = 0) -> None:
+        axes = _bordered_axes(list(edges.columns), list(edges.rows), height, width)
         super().__init__("seam_ratio", axes=axes, size=(height, width), seed=seed)
 
 
 class WrapError(StepRatio):
     """`wrap_error`: the step across the line where a loop closes over the step elsewhere.
 
-    Elsewhere is inside the canvas and off the borders of windows. A closing line at which nothing
+    Elsewhere is inside the canvas and off the edges of windows. A closing line at which nothing
     can be seen has 1; a canvas that does not close has far more.
 
     Args:
         wrap_height: Whether the bottom edge continues at the top.
         wrap_width: Whether the right edge continues at the left.
-        borders: Where windows begin or end.
+        edges: Where windows begin or end.
         height: Of the canvases, in pixels.
         width: Of the canvases, in pixels.
         seed: Seeds the resampling.
 
     Raises:
-        ValueError: If no axis wraps, or one has no step off the borders.
+        ValueError: If no axis wraps, or one has no step off the edges.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class WrapError(StepRatio):
         *,
         wrap_height: bool,
         wrap_width: bool,
-        borders: Borders,
+        edges: WindowEdges,
         height: int,
         width: int,
         seed: int = 0,
@@ -106,10 +106,10 @@ class WrapError(StepRatio):
         if not (wrap_height or wrap_width):
             raise ValueError("a canvas must wrap along an axis to close, got one that does not.")
         axes = [
-            _Axis.of(axis, length, marked=[0], left_out=borders_of)
-            for wraps, axis, length, borders_of in (
-                (wrap_width, 3, width, borders.columns),
-                (wrap_height, 2, height, borders.rows),
+            _Axis.of(axis, length, marked=[0], left_out=edges_of)
+            for wraps, axis, length, edges_of in (
+                (wrap_width, 3, width, edges.columns),
+                (wrap_height, 2, height, edges.rows),
             )
             if wraps
         ]
@@ -171,8 +171,8 @@ def _bordered_axes(
     columns: list[int], rows: list[int], height: int, width: int
 ) -> tuple[_Axis, ...]:
     axes = []
-    for borders, length, axis in ((columns, width, 3), (rows, height, 2)):
-        inside = sorted({border for border in borders if 0 < border < length})
+    for edges, length, axis in ((columns, width, 3), (rows, height, 2)):
+        inside = sorted({border for border in edges if 0 < border < length})
         axes += [_Axis.of(axis, length, marked=inside)] if inside else []
     if not axes:
         raise ValueError(

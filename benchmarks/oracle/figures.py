@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 
 __all__ = [
     "correlation_by_distance",
     "correlation_of_neighbours",
     "jackknife",
     "relative_w2",
-    "variance_at_borders",
+    "variance_at_edges",
     "variance_at_the_end",
 ]
 
@@ -32,20 +32,22 @@ def relative_w2(true: Square, made: Square) -> float:
     return ((true.trace() + made.trace() - 2 * middle) / true.trace()).item()
 
 
-def correlation_of_neighbours(covariance: Square, canvas: Canvas, borders: Borders) -> float | None:
-    """Mean correlation of two pixels with a window border between them; None without borders.
+def correlation_of_neighbours(
+    covariance: Square, canvas: Canvas, edges: WindowEdges
+) -> float | None:
+    """Mean correlation of two pixels with a window border between them; None without edges.
 
     A border at 0 lies between the last pixel and the first, where a loop closes.
     """
-    pairs = _pairs_across(canvas, borders)
+    pairs = _pairs_across(canvas, edges)
     if not len(pairs):
         return None
     return _correlations(covariance)[pairs[:, 0], pairs[:, 1]].mean().item()
 
 
-def variance_at_borders(covariance: Square, canvas: Canvas, borders: Borders) -> float | None:
-    """Mean variance of the pixels next to window borders; None without borders."""
-    pairs = _pairs_across(canvas, borders)
+def variance_at_edges(covariance: Square, canvas: Canvas, edges: WindowEdges) -> float | None:
+    """Mean variance of the pixels next to window edges; None without edges."""
+    pairs = _pairs_across(canvas, edges)
     return covariance.diag()[pairs.unique()].mean().item() if len(pairs) else None
 
 
@@ -93,11 +95,11 @@ def _correlations(covariance: Square) -> Square:
     return torch.where(products > 0, covariance / products, 0.0)
 
 
-def _pairs_across(canvas: Canvas, borders: Borders) -> Tensor:
+def _pairs_across(canvas: Canvas, edges: WindowEdges) -> Tensor:
     """Returns the numbers of both pixels of every pair with a border between them."""
     number = torch.arange(canvas.height * canvas.width).view(canvas.height, canvas.width)
-    pairs = [torch.stack([number[:, c - 1], number[:, c]], -1) for c in borders.columns]
-    pairs += [torch.stack([number[r - 1], number[r]], -1) for r in borders.rows]
+    pairs = [torch.stack([number[:, c - 1], number[:, c]], -1) for c in edges.columns]
+    pairs += [torch.stack([number[r - 1], number[r]], -1) for r in edges.rows]
     return torch.cat(pairs) if pairs else number.new_zeros(0, 2)
 
 

@@ -12,7 +12,7 @@ from benchmarks.oracle.figures import (
     correlation_of_neighbours,
     jackknife,
     relative_w2,
-    variance_at_borders,
+    variance_at_edges,
     variance_at_the_end,
 )
 from benchmarks.oracle.probe import BulkNoise, Moments, Outcome, outcome
@@ -20,11 +20,11 @@ from benchmarks.oracle.records import CaseRecord, Evaluations, OracleRow, Place,
 from benchmarks.oracle.settings import Case, OracleSettings
 from denoisers.contract import Image, PatchDenoiser
 from denoisers.gaussian import GaussianDenoiser
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.records import plain
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
-from strategies.canvas import Borders, Known
+from strategies.canvas import Known, WindowEdges
 from strategies.sequential import SequentialStrategy
 
 __all__ = ["Trial", "case_record", "denoiser_of", "true_samples"]
@@ -59,13 +59,13 @@ class Trial:
         if settings.true_start and isinstance(strategy, SequentialStrategy):
             rows, columns = strategy.axes(self.denoiser, case.canvas)
             self.true_start = Place(rows.middle, columns.middle, rows.window, columns.window)
-        self.borders = self._borders()
+        self.window_edges = self._borders()
 
     def measured(self, advance: Callable[[float], None] = lambda share: None) -> OracleRow:
         """Measures the strategy.
 
         Args:
-            advance: Told the share of the work that has been done.
+            advance: ContextConditioner the share of the work that has been done.
 
         Raises:
             ValueError: If its canvases are not finite.
@@ -78,8 +78,8 @@ class Trial:
             settings=plain(self.strategy),
             steps=self.strategy.solver.num_steps,
             true_start=self.true_start,
-            border_rows=list(self.borders.rows),
-            border_columns=list(self.borders.columns),
+            edge_rows=list(self.window_edges.rows),
+            edge_columns=list(self.window_edges.columns),
             method=made.method,
             canvases=made.canvases,
             numbers=made.numbers,
@@ -122,14 +122,14 @@ class Trial:
 
     def evaluations(self) -> Evaluations:
         """Counts what one canvas asks of the denoiser."""
-        metered = Metered(self.denoiser)
+        metered = NFECounter(self.denoiser)
         noise = CanvasNoise(self.settings.seed, [0], dtype=torch.float64)
         self.strategy.generate(metered, self.case.canvas, noise, known=self._known(noise))
         return Evaluations(
             network_calls=metered.calls,
             patch_evaluations=metered.patches,
-            pixels_per_pixel=metered.pixels / (self.case.canvas.height * self.case.canvas.width),
-            gradient_passes=metered.gradient_passes,
+            nfe_per_pixel=metered.pixels / (self.case.canvas.height * self.case.canvas.width),
+            backward_passes=metered.backward_passes,
         )
 
     def _known(self, noise: CanvasNoise) -> Known | None:
@@ -141,14 +141,14 @@ class Trial:
         image = self.case.field.sample(eps)
         return Known.placed(image, self.case.canvas, top=place.top, left=place.left)
 
-    def _borders(self) -> Borders:
+    def _borders(self) -> WindowEdges:
         """Returns where windows meet, those of growth from the true start if there is one."""
         canvas = self.case.canvas
         if not isinstance(self.strategy, SequentialStrategy):
-            borders = self.strategy.borders(self.denoiser, canvas)
+            edges = self.strategy.window_edges(self.denoiser, canvas)
             # All windows at once begin at the first pixel, so that a loop closes between two.
-            return Borders(
-                (0,) * canvas.wrap_height + borders.rows, (0,) * canvas.wrap_width + borders.columns
+            return WindowEdges(
+                (0,) * canvas.wrap_height + edges.rows, (0,) * canvas.wrap_width + edges.columns
             )
         rows, columns = self.strategy.axes(self.denoiser, canvas)
         painter = torch.full((rows.length, columns.length), -1)
@@ -161,7 +161,7 @@ class Trial:
             window = (filling.rows[:, None], filling.columns)
             painter[window] = painter[window].where(filling.known | given[window], number)
         painter = painter[: canvas.height, : canvas.width]
-        return Borders(
+        return WindowEdges(
             _changes(painter.mT, wraps=canvas.wrap_height),
             _changes(painter, wraps=canvas.wrap_width),
         )
@@ -183,11 +183,11 @@ class Trial:
 
     def _figures(self) -> dict[str, Figure]:
         """Returns the figures by name, as functions of a mean and a covariance."""
-        canvas, field, borders = self.case.canvas, self.case.field, self.borders
+        canvas, field, edges = self.case.canvas, self.case.field, self.window_edges
         true = field.covariance(canvas.height, canvas.width)
 
-        def border_variance(made: Moments) -> float | None:
-            variance = variance_at_borders(made.covariance, canvas, borders)
+        def edge_variance(made: Moments) -> float | None:
+            variance = variance_at_edges(made.covariance, canvas, edges)
             return variance and variance / field.variance
 
         def end_variance(made: Moments) -> float | None:
@@ -200,9 +200,9 @@ class Trial:
                 (made.mean - field.mean).square().mean().item() / field.variance
             ),
             "seam_correlation": lambda made: correlation_of_neighbours(
-                made.covariance, canvas, borders
+                made.covariance, canvas, edges
             ),
-            "border_variance": border_variance,
+            "edge_variance": edge_variance,
             "end_variance": end_variance,
         }
 

@@ -135,7 +135,7 @@ def outcome(
         seed: Seeds the samples.
         differentiable: The same as `make` where gradients are wanted; None if there is no such
             thing. It is not taken at its word.
-        advance: Told the share of the work that has been done.
+        advance: ContextConditioner the share of the work that has been done.
 
     Raises:
         ValueError: If canvases are not finite.

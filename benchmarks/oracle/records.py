@@ -16,14 +16,14 @@ class Evaluations:
     Args:
         network_calls: Calls for one canvas alone.
         patch_evaluations: Windows evaluated, halves counted as windows of their own.
-        pixels_per_pixel: Pixels evaluated for each pixel of the canvas.
-        gradient_passes: Backward passes.
+        nfe_per_pixel: Pixels evaluated for each pixel of the canvas.
+        backward_passes: Backward passes.
     """
 
     network_calls: int
     patch_evaluations: int
-    pixels_per_pixel: float
-    gradient_passes: int
+    nfe_per_pixel: float
+    backward_passes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +60,8 @@ class OracleRow:
         settings: Every setting of the strategy, its solver's included.
         steps: Steps down the ladder of levels.
         true_start: Where it was given a true sample to go on from; None if nowhere.
-        border_rows: Rows above which its windows meet; 0 where a loop closes.
-        border_columns: Columns before which its windows meet; 0 where a loop closes.
+        edge_rows: Rows above which its windows meet; 0 where a loop closes.
+        edge_columns: Columns before which its windows meet; 0 where a loop closes.
         method: How canvases were probed: `unit vectors` and `gradient` are exact, `samples` not.
         canvases: Unit vectors, or pixels whose gradient was taken, or samples.
         numbers: Random numbers that one canvas draws.
@@ -69,8 +69,8 @@ class OracleRow:
         w2: Relative squared 2-Wasserstein distance to the true field, per pixel. From samples it is
             corrected for their number, by the jackknife, and so are the other figures.
         mean_w2: What the error of the mean would add to that: its square over the field's variance.
-        seam_correlation: Correlation of neighbours across window borders.
-        border_variance: Variance next to window borders, over the field's.
+        seam_correlation: Correlation of neighbours across window edges.
+        edge_variance: Variance next to window edges, over the field's.
         end_variance: Variance of the last column, over the field's; None on a loop.
         correlation: Correlation of two pixels of a row, by distance.
         sampling: What samples add to that; None where figures are exact.
@@ -82,8 +82,8 @@ class OracleRow:
     settings: dict[str, Any]
     steps: int
     true_start: Place | None
-    border_rows: list[int]
-    border_columns: list[int]
+    edge_rows: list[int]
+    edge_columns: list[int]
     method: Method
     canvases: int
     numbers: int
@@ -91,7 +91,7 @@ class OracleRow:
     w2: float
     mean_w2: float
     seam_correlation: float | None
-    border_variance: float | None
+    edge_variance: float | None
     end_variance: float | None
     correlation: list[float]
     sampling: Sampling | None

@@ -79,15 +79,15 @@ def columns(record: CaseRecord) -> list[Column]:
         cells[f"{W2}\nof mean"] = lambda row: fixed(row.mean_w2, 4)
     cells |= {
         "seam\ncorr.": lambda row: fixed(row.seam_correlation, 3),
-        "variance\nat seams": lambda row: fixed(row.border_variance, 3),
+        "variance\nat seams": lambda row: fixed(row.edge_variance, 3),
     }
     if not record.wraps[1]:
         cells["variance\nat end"] = lambda row: fixed(row.end_variance, 3)
     cells |= {
         "calls": lambda row: f"{row.evaluations.network_calls:,}",
         "patches": lambda row: f"{row.evaluations.patch_evaluations:,}",
-        "px/px": lambda row: f"{row.evaluations.pixels_per_pixel:,.0f}",
-        "gradient\npasses": lambda row: f"{row.evaluations.gradient_passes:,}",
+        "px/px": lambda row: f"{row.evaluations.nfe_per_pixel:,.0f}",
+        "gradient\npasses": lambda row: f"{row.evaluations.backward_passes:,}",
     }
     return columns_of(ordered(record), cells)
 
@@ -97,7 +97,7 @@ def line_of(row: OracleRow) -> str:
     error = "exact" if row.sampling is None else f"{PLUS_MINUS} {error_of(row)}"
     return (
         f"{short(row.strategy)}: {W2} {fixed(row.w2, 4)} ({error}), seam corr. "
-        f"{fixed(row.seam_correlation, 3)}, variance at seams {fixed(row.border_variance, 3)}, "
+        f"{fixed(row.seam_correlation, 3)}, variance at seams {fixed(row.edge_variance, 3)}, "
         f"{row.evaluations.network_calls:,} calls; {row.seconds:.0f} s"
     )
 

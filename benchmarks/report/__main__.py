@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.comparison.records import Results
 from benchmarks.report.page import write_report
-from benchmarks.report.table import latex, markdown
+from benchmarks.results.records import Results
+from benchmarks.results.table import latex, markdown
 from patchcanvas.records import read_record
 
 __all__ = ["main", "read_results"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from benchmarks.comparison.records import Results, Row
-from benchmarks.report.columns import PATCHES, row_title
+from benchmarks.results.columns import PATCHES, row_title
+from benchmarks.results.records import Results, Row
 from datamodules.image_file import opened
 
 __all__ = ["LARGEST", "Gallery", "Group", "Strip", "gallery"]
@@ -30,7 +30,7 @@ class Strip:
         size: Width and height in pixels.
         enlarged: Pixels of the page for a pixel of the canvas, a whole number.
         wraps: Whether its left and right edges meet, and its top and bottom.
-        borders: Columns before which windows begin or end.
+        edges: Columns before which windows begin or end.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Strip:
     size: tuple[int, int]
     enlarged: int
     wraps: tuple[bool, bool]
-    borders: list[int]
+    edges: list[int]
 
     @property
     def is_long(self) -> bool:
@@ -141,5 +141,5 @@ def _strip(results: Results, row: Row, sample: int, content: bytes) -> Strip:
             made and bool(canvas.get("wrap_width")),
             made and bool(canvas.get("wrap_height")),
         ),
-        borders=[column for column in row.border_columns if 0 < column < width],
+        edges=[column for column in row.edge_columns if 0 < column < width],
     )

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.report.columns import REAL
+from benchmarks.results.columns import REAL
 from patchcanvas.plotting import FAINT, INK
 
 __all__ = ["Layout", "Strip", "contact_sheet", "draw_sheet", "layout"]
@@ -57,7 +57,7 @@ def contact_sheet(
     rows: dict[str, Canvases],
     path: Path,
     *,
-    borders: Mapping[str, Sequence[int]] | None = None,
+    edges: Mapping[str, Sequence[int]] | None = None,
     max_samples: int = 4,
 ) -> None:
     """Writes the sheet as PNG: sample k of all strategies in one column, under its heading.
@@ -69,19 +69,19 @@ def contact_sheet(
         rows: Canvases by strategy, sample k of each from the same noise; strategies with fewer
             samples are left out of the later bands. Those called `real` come last.
         path: The file; its folder must exist.
-        borders: Columns before which a strategy's windows begin or end, marked by ticks.
+        edges: Columns before which a strategy's windows begin or end, marked by ticks.
         max_samples: Most canvases of each strategy.
 
     Raises:
         ValueError: If there are no canvases, or they differ in size.
     """
-    draw_sheet(rows, borders=borders, max_samples=max_samples).save(path, "PNG", optimize=True)
+    draw_sheet(rows, edges=edges, max_samples=max_samples).save(path, "PNG", optimize=True)
 
 
 def draw_sheet(
     rows: dict[str, Canvases],
     *,
-    borders: Mapping[str, Sequence[int]] | None = None,
+    edges: Mapping[str, Sequence[int]] | None = None,
     max_samples: int = 4,
 ) -> Image.Image:
     """Returns the sheet that `contact_sheet` writes."""
@@ -96,7 +96,7 @@ def draw_sheet(
         if strip.left == plan.strips[0].left:
             middle = strip.top + image.height // 2
             pen.text((MARGIN, middle), _label(strip.name), fill=INK, font=_font(), anchor="lm")
-        for column in (borders or {}).get(strip.name, ()):
+        for column in (edges or {}).get(strip.name, ()):
             _tick(pen, strip, column, plan, image.height)
     return sheet
 

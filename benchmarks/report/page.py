@@ -10,20 +10,10 @@ from typing import Any
 
 import jinja2
 
-from benchmarks.comparison.records import Results
 from benchmarks.latency.picture import seconds_against_width
 from benchmarks.latency.records import LatencyResults
 from benchmarks.metrics.catalogue import CURVES, FIGURES
 from benchmarks.report.canvases import gallery
-from benchmarks.report.columns import (
-    baselines,
-    columns,
-    comparable,
-    figure_name,
-    lines,
-    row_title,
-)
-from benchmarks.report.notes import flattened, notes
 from benchmarks.report.plots import (
     Unit,
     base_name,
@@ -33,6 +23,16 @@ from benchmarks.report.plots import (
     svg,
 )
 from benchmarks.report.words import paragraphs
+from benchmarks.results.columns import (
+    baselines,
+    columns,
+    comparable,
+    figure_name,
+    lines,
+    row_title,
+)
+from benchmarks.results.notes import flattened, notes
+from benchmarks.results.records import Results
 from patchcanvas.plotting import Look, look
 from patchcanvas.records import read_record
 

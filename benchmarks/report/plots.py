@@ -15,10 +15,10 @@ from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 from typing_extensions import override
 
-from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.catalogue import CURVES
 from benchmarks.metrics.estimates import Curve, Spread
-from benchmarks.report.columns import comparable, figure_name
+from benchmarks.results.columns import comparable, figure_name
+from benchmarks.results.records import Cost, Results, Row
 from benchmarks.tables.columns import short
 from patchcanvas.plotting import Name, boxes_along, look, style, write_names
 
@@ -51,7 +51,7 @@ PLACES = [
 SCALES: dict[Unit, tuple[str, Callable[[Cost], Spread]]] = {
     "pixels": (
         "pixels evaluated for each pixel of the canvas",
-        lambda cost: Spread(*(cost.pixels_per_pixel,) * 3, repeats=1),
+        lambda cost: Spread(*(cost.nfe_per_pixel,) * 3, repeats=1),
     ),
     "seconds": ("seconds for one canvas: median and quartiles", lambda cost: cost.latency),
 }

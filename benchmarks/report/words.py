@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from benchmarks.comparison.records import Results
-from benchmarks.report.columns import rounded
-from benchmarks.report.notes import listed, shape_name
+from benchmarks.results.columns import rounded
+from benchmarks.results.notes import listed, shape_name
+from benchmarks.results.records import Results
 from benchmarks.tables.columns import shortened
 
 __all__ = ["duration", "paragraphs"]

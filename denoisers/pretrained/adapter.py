@@ -41,7 +41,7 @@ class PretrainedDenoiser(nn.Module):
         prediction: What it predicts.
         clip: Clean estimates are cut to [-clip, clip], as the model's own samplers do; None for
             not at all.
-        untold: What the network is told of a text where no text is given, one row.
+        unconditional: What the network is told of a text where no text is given, one row.
 
     Attributes:
         patch_size: Side of the square patch it was trained on, in its own pixels.
@@ -61,7 +61,7 @@ class PretrainedDenoiser(nn.Module):
         prediction: Prediction,
         *,
         clip: float | None = None,
-        untold: TextTokens | None = None,
+        unconditional: TextTokens | None = None,
     ) -> None:
         super().__init__()
         if prediction not in get_args(Prediction):
@@ -83,16 +83,16 @@ class PretrainedDenoiser(nn.Module):
                 "scheduler's prediction_type must be v_prediction or sample, or its "
                 "rescale_betas_zero_snr false."
             )
-        if network.takes_text == (untold is None):
+        if network.takes_text == (unconditional is None):
             raise ValueError(
-                "a network that takes text needs untold, what it is told where none is given; "
+                "a network that takes text needs unconditional, its tokens where none are given; "
                 f"others take none, got {type(network).__name__}."
             )
         self.network = network
         self.levels = levels
         self.prediction = prediction
         self.clip = clip
-        self.untold = untold
+        self.unconditional = unconditional
         self.patch_size = network.side
         self.multiple = network.multiple
         self.channels = network.channels
@@ -155,27 +155,31 @@ class PretrainedDenoiser(nn.Module):
     def _text(self, x_t: Image, context: Any) -> TextTokens | None:
         """Returns what the network is told of texts, one row an image."""
         told = conditions_of(context) or Conditions()
-        for name in ("guide", "areas") if self.untold is not None else ("tokens", "guide", "areas"):
+        for name in (
+            ("guide", "areas") if self.unconditional is not None else ("tokens", "guide", "areas")
+        ):
             if getattr(told, name) is not None:
                 raise ValueError(f"this denoiser takes no {name}: it must be left out.")
         if len(told) not in (0, len(x_t)):
             raise ValueError(
                 f"conditions must have one row for each of {len(x_t)} images, got {len(told)}."
             )
-        if self.untold is None:
+        if self.unconditional is None:
             return None
         like = torch.empty(0, dtype=self.network.dtype, device=x_t.device)
-        untold = self.untold.to(like)[[0] * len(x_t)]
+        unconditional = self.unconditional.to(like)[[0] * len(x_t)]
         if told.tokens is None:
-            return untold
+            return unconditional
         text = TextTokens(told.tokens, told.pooled).to(like)
         if told.given is None:
             return text
         given = told.given.to(x_t.device)
         pooled = None
-        if text.pooled is not None and untold.pooled is not None:
-            pooled = torch.where(given[:, None], text.pooled, untold.pooled)
-        return TextTokens(torch.where(given[:, None, None], text.tokens, untold.tokens), pooled)
+        if text.pooled is not None and unconditional.pooled is not None:
+            pooled = torch.where(given[:, None], text.pooled, unconditional.pooled)
+        return TextTokens(
+            torch.where(given[:, None, None], text.tokens, unconditional.tokens), pooled
+        )
 
 
 def prediction_of(scheduler: Any) -> Prediction:

@@ -96,7 +96,7 @@ class PretrainedModel:
             levels,
             prediction,
             clip=clip_of(scheduler) if autoencoder is None else None,
-            untold=None if prompts is None else prompts.untold(negative_prompt),
+            unconditional=None if prompts is None else prompts.unconditional(negative_prompt),
         )
         return cls(name, pipeline, denoiser, autoencoder, prompts)
 

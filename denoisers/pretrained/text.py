@@ -56,7 +56,7 @@ class PromptEncoder:
         return self._encoded(list(prompts), None)[0]
 
     @torch.no_grad()
-    def untold(self, negative: str | None = None) -> TextTokens:
+    def unconditional(self, negative: str | None = None) -> TextTokens:
         """Returns the one row that guidance leads away from.
 
         Args:
@@ -86,9 +86,9 @@ class PromptEncoder:
         told |= {"negative_prompt": negative, "do_classifier_free_guidance": True}
         if self._family == "sd3":
             told |= {"prompt_2": None, "prompt_3": None}
-        tokens, untold, *pooled = encode(prompts, **told)
+        tokens, unconditional, *pooled = encode(prompts, **told)
         pooled = pooled or [None, None]
-        return TextTokens(tokens, pooled[0]), TextTokens(untold, pooled[1])
+        return TextTokens(tokens, pooled[0]), TextTokens(unconditional, pooled[1])
 
 
 def family_of(pipeline: Any) -> str:

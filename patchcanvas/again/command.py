@@ -16,7 +16,7 @@ from patchcanvas.cli.progress import progress_bars
 from patchcanvas.making import why_not_made
 from patchcanvas.output import refuse_foreign, refuse_inputs, refuse_unwritable
 from patchcanvas.pictures import read_picture, write_picture
-from patchcanvas.provenance import Origin
+from patchcanvas.provenance import Provenance
 
 __all__ = ["Again", "main"]
 
@@ -44,7 +44,7 @@ class Again:
     """
 
     settings: AgainSettings
-    origin: Origin
+    origin: Provenance
     remake: Remake
 
     @classmethod
@@ -56,7 +56,7 @@ class Again:
             OSError: If a file is missing or cannot be written.
         """
         settings = read_settings(arguments)
-        origin = Origin.read(settings.picture)
+        origin = Provenance.read(settings.picture)
         refuse_inputs([settings.file], picture=settings.picture)
         if not settings.overwrite:
             refuse_foreign([settings.file], origin.program)
@@ -100,7 +100,7 @@ class Again:
         return made
 
 
-def differences(then: Origin, now: Origin) -> list[str]:
+def differences(then: Provenance, now: Provenance) -> list[str]:
     """Returns what is not as it was the first time, and by which pixels may differ."""
     found, said = then.differences(now, "environment"), []
     commit = [origin.environment["commit"] for origin in (then, now)]

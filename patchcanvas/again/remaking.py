@@ -14,7 +14,7 @@ from torch import Tensor
 from patchcanvas.again.settings import AgainSettings
 from patchcanvas.making import Maker
 from patchcanvas.painting import Painting
-from patchcanvas.provenance import KNOWN, SEEDS, Origin
+from patchcanvas.provenance import KNOWN, SEEDS, Provenance
 
 __all__ = ["Picture", "Remake", "Settings", "parse_again", "remake_of"]
 
@@ -51,11 +51,11 @@ class Remake:
 
     maker: Maker
     finished: Callable[[Picture], Picture]
-    origin: Origin
+    origin: Provenance
     profile: bytes | None = None
 
     @classmethod
-    def of(cls, painting: Painting, origin: Origin) -> "Remake":
+    def of(cls, painting: Painting, origin: Provenance) -> "Remake":
         """Returns what makes the picture of a record again, from that which made it first."""
         now = dataclasses.replace(painting.origin(origin.sample), settings=origin.settings)
         return cls(painting.maker, painting.finished, now, painting.profile)
@@ -78,7 +78,7 @@ class Remake:
         return self.finished(canvases[self.origin.sample - self.company.start])
 
 
-def remake_of(origin: Origin, settings: AgainSettings) -> Remake:
+def remake_of(origin: Provenance, settings: AgainSettings) -> Remake:
     """Reads the settings of a record again and sets everything up.
 
     Raises:
@@ -115,7 +115,7 @@ def parse_again(settings: Settings, changes: list[str], reader: Callable[[list[s
         return reader([f"config={file}", f"strategy={settings['strategy']}", *own, *changes])
 
 
-def refuse_other_inputs(then: Origin, now: Origin) -> None:
+def refuse_other_inputs(then: Provenance, now: Provenance) -> None:
     """Checks that weights, images and what is told are those of the first time.
 
     Raises:
@@ -133,7 +133,7 @@ def refuse_other_inputs(then: Origin, now: Origin) -> None:
                 f"the {name} must be what the picture was made from, SHA-256 {sha256}, got "
                 f"{found}: {TO_DO.get(name, 'put it back')}."
             )
-    if told := then.differences(now, "told"):
+    if told := then.differences(now, "conditioning"):
         name, (before, after) = next(iter(told.items()))
         raise ValueError(
             "the denoiser must be told what it was told when the picture was made, but "

@@ -1,4 +1,4 @@
-"""From settings to a telling: what is asked for, checked against what the denoiser takes."""
+"""From settings to a conditioner: what is asked for, checked against what the denoiser takes."""
 
 import dataclasses
 from pathlib import Path
@@ -8,17 +8,17 @@ from backbones.catalogue import build
 from backbones.contract import Backbone
 from datamodules.patches import PatchData
 from denoisers.precond import EDMPrecond
-from patchcanvas.context.conditioner import UNTOLD, Telling, Told, one_by_one
-from patchcanvas.context.prompted import prompted_telling
+from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner, ContextConditioner, one_by_one
+from patchcanvas.context.prompted import prompted_conditioner
 from patchcanvas.context.seeds import ImageFile, Seeds
 from patchcanvas.context.settings import WITH_TOKENS, ContextSettings
 from patchcanvas.model import Model
 from strategies.canvas import Canvas
 
-__all__ = ["backbone_of", "telling_of"]
+__all__ = ["backbone_of", "conditioner_of"]
 
 
-def telling_of(
+def conditioner_of(
     settings: ContextSettings,
     model: Model,
     canvas: Canvas,
@@ -26,7 +26,7 @@ def telling_of(
     *,
     first: int,
     count: int,
-) -> Telling:
+) -> Conditioner:
     """Returns what makes canvases and tells them what was asked for.
 
     Args:
@@ -43,25 +43,25 @@ def telling_of(
         RuntimeError: If the backbone needs a package that is not installed.
     """
     if model.pretrained is not None:
-        return prompted_telling(settings, model.pretrained, canvas)
+        return prompted_conditioner(settings, model.pretrained, canvas)
     refuse_several_prompts(settings)
     mode, denoiser = settings.mode, model.denoiser
     if mode == "auto":
-        mode = "text" if settings.prompt else "seedless" if denoiser.takes else "none"
+        mode = "text" if settings.prompt else "unconditional" if denoiser.takes else "none"
     refuse_what_is_not_taken(settings, mode, denoiser)
     settings = dataclasses.replace(settings, mode=mode)
     if mode == "none":
-        return UNTOLD
-    if settings.to is not None and canvas.wrap_width:
+        return NO_CONTEXT
+    if settings.interpolate_to is not None and canvas.wrap_width:
         raise ValueError(
-            "context.to leads from the left end of a canvas to the right one: canvas.wrap_width "
-            "must be false."
+            "context.interpolate_to leads from the left end of a canvas to the right one: "
+            "canvas.wrap_width must be false."
         )
     end = image_file(settings, "to")
     seeds = seeds_of(settings, canvas, data, first=first, count=count)
-    backbone = backbone_of(denoiser.told_by, settings.backbone) if settings.tells_tokens else None
+    backbone = backbone_of(denoiser.told_by, settings.backbone) if settings.uses_tokens else None
     scale = (denoiser.told_by or {}).get("scale")
-    return Told(
+    return ContextConditioner(
         settings=settings,
         scale=None if scale is None else tuple(scale),
         seeds=seeds,
@@ -146,7 +146,7 @@ def seeds_of(
         # Here, so that it is neither refused nor timed in the middle of the work.
         seeds.of([0])
         if settings.guide == "image":
-            seeds.guides([0], mismatched=settings.mode == "mismatched")
+            seeds.guides([0], swapped_reference=settings.mode == "swapped_reference")
     except ValueError as error:
         if settings.shows_seeds:
             raise ValueError(f"there are no seed images: {error}") from error
@@ -187,8 +187,8 @@ def refuse_what_is_not_taken(settings: ContextSettings, mode: str, denoiser: EDM
     told_by = denoiser.told_by or {}
     if mode == "none" and "place" in denoiser.takes:
         raise ValueError(
-            "this denoiser must be told the places of its windows: context.mode must be seedless "
-            "or tell more, got none."
+            "this denoiser needs the places of its windows: context.mode must be unconditional or "
+            "say more, got none."
         )
     if mode != "none" and not denoiser.takes:
         raise ValueError(

@@ -28,13 +28,20 @@ from strategies.context import CanvasContext
 from strategies.parallel import ParallelStrategy
 from strategies.planning import plan_canvas, planned_context, refined
 
-__all__ = ["SEEDLESS", "UNTOLD", "Telling", "Told", "Untold", "one_by_one"]
+__all__ = [
+    "NO_CONTEXT",
+    "UNCONDITIONAL",
+    "Conditioner",
+    "ContextConditioner",
+    "NoContext",
+    "one_by_one",
+]
 
 Images = UInt8[Tensor, "images 3 height width"]
 Encode = Callable[[Image], Tokens]
 
 
-class Telling(abc.ABC):
+class Conditioner(abc.ABC):
     """Makes canvases with any strategy, and says what they are told.
 
     Attributes:
@@ -69,16 +76,16 @@ class Telling(abc.ABC):
         """What figures rest on, as plain values."""
 
     @property
-    def free(self) -> "Telling":
+    def free(self) -> "Conditioner":
         """The same without a backbone, whose tokens say nothing: for counting."""
         return self
 
     @property
-    def facts(self) -> "Telling":
+    def facts(self) -> "Conditioner":
         """What is left where nothing is wished for: where windows lie and what is known."""
         return self
 
-    def to(self, device: torch.device) -> "Telling":
+    def to(self, device: torch.device) -> "Conditioner":
         """Moves the backbone, and returns itself."""
         return self
 
@@ -96,7 +103,7 @@ class Telling(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
-class Untold(Telling):
+class NoContext(Conditioner):
     """Nothing is told."""
 
     @override
@@ -121,11 +128,11 @@ class Untold(Telling):
         """Refuses nothing: the strategy itself does."""
 
 
-UNTOLD = Untold()
+NO_CONTEXT = NoContext()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Told(Telling):
+class ContextConditioner(Conditioner):
     """What `ContextSettings` ask for, checked.
 
     Args:
@@ -161,9 +168,9 @@ class Told(Telling):
         context = CanvasContext(**self._tokens(canvas, noise), **self._guide(noise))
         if self.settings.guide == "plan":
             context = planned_context(strategy, denoiser, canvas, noise, context, scale=self.scale)
-        if self.settings.keep_ends:
+        if self.settings.fixed_ends:
             known = self._ends(canvas, noise, strategy.window_of(denoiser)[1])
-        passes = self.settings.passes
+        passes = self.settings.refinement_iterations
         return refined(
             strategy, denoiser, canvas, noise, context=context, passes=passes, known=known
         )
@@ -171,7 +178,7 @@ class Told(Telling):
     @property
     @override
     def description(self) -> dict[str, Any]:
-        names = ("mode", "gate", "prompt", "guide", "blur", "passes", "keep_ends")
+        names = ("mode", "gate", "prompt", "guide", "blur", "refinement_iterations", "fixed_ends")
         file = None if self.seeds is None else self.seeds.file
         return {name: getattr(self.settings, name) for name in names} | {
             "guidance": self.settings.scale,
@@ -183,16 +190,16 @@ class Told(Telling):
 
     @property
     @override
-    def free(self) -> "Told":
+    def free(self) -> "ContextConditioner":
         return dataclasses.replace(self, encode=None if self.encode is None else nothing_said)
 
     @property
     @override
-    def facts(self) -> "Told":
-        return SEEDLESS
+    def facts(self) -> "ContextConditioner":
+        return UNCONDITIONAL
 
     @override
-    def to(self, device: torch.device) -> "Told":
+    def to(self, device: torch.device) -> "ContextConditioner":
         if self.backbone is not None:
             self.backbone.to(device)
         return self
@@ -201,17 +208,17 @@ class Told(Telling):
     def refuse_misfits(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
         window = strategy.window_of(denoiser)
         looks = self.settings.mode == "autoregressive" or self.settings.guide == "canvas"
-        sees = self.settings.passes > 1 or self.settings.keep_ends
+        sees = self.settings.refinement_iterations > 1 or self.settings.fixed_ends
         if looks and not sees and isinstance(strategy, ParallelStrategy):
             raise ValueError(
                 "a parallel strategy has painted nothing before it is done, so that there is no "
-                "canvas to be seen: set context.passes=2, or tell something else."
+                "canvas to be seen: set context.refinement_iterations=2, or tell something else."
             )
         if self.settings.guide == "plan":
-            strategy.borders(denoiser, plan_canvas(canvas, self.scale, window))
-        if self.settings.keep_ends and canvas.width <= 2 * window[1]:
+            strategy.window_edges(denoiser, plan_canvas(canvas, self.scale, window))
+        if self.settings.fixed_ends and canvas.width <= 2 * window[1]:
             raise ValueError(
-                f"context.keep_ends puts an image of {window[1]} px at both ends: the canvas must "
+                f"context.fixed_ends puts an image of {window[1]} px at both ends: the canvas must "
                 f"be wider than {2 * window[1]} px, got {canvas.width} px."
             )
 
@@ -226,7 +233,7 @@ class Told(Telling):
             return {"tokens": self.prompted}
         if self.settings.mode == "autoregressive":
             return {"encode": lambda image, mask: self.encode(filled(image, _rows(mask, image)))}
-        if not self.settings.tells_tokens:
+        if not self.settings.uses_tokens:
             return {}
         told = {"tokens": self.encode(_as_image(self.seeds.of(noise.indices), noise))}
         if self.end is not None:
@@ -239,8 +246,10 @@ class Told(Telling):
             return {"grown_guide": True, "scale": self.scale}
         if self.settings.guide != "image":
             return {}
-        mismatched = self.settings.mode == "mismatched"
-        image = _as_image(self.seeds.guides(noise.indices, mismatched=mismatched), noise)
+        swapped_reference = self.settings.mode == "swapped_reference"
+        image = _as_image(
+            self.seeds.guides(noise.indices, swapped_reference=swapped_reference), noise
+        )
         if self.settings.blur is not None:
             return {"plan": blurred(image, self.settings.blur), "scale": (1, 1)}
         whole = torch.ones(1, 1, *image.shape[-2:], dtype=torch.bool, device=image.device)
@@ -255,7 +264,7 @@ class Told(Telling):
         return Known(first.pasted(last.y), first.mask | last.mask)
 
 
-SEEDLESS = Told(settings=ContextSettings(mode="seedless"))
+UNCONDITIONAL = ContextConditioner(settings=ContextSettings(mode="unconditional"))
 
 
 def one_by_one(backbone: Backbone) -> Encode:

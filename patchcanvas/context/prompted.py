@@ -14,7 +14,7 @@ from typing_extensions import override
 from denoisers.contract import Image, PatchDenoiser
 from denoisers.guidance import Guided
 from denoisers.regions import Regional
-from patchcanvas.context.conditioner import UNTOLD, Telling
+from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner
 from patchcanvas.context.settings import ContextSettings, Region
 from patchcanvas.image_file import MAX_MEGAPIXELS
 from patchcanvas.mask_file import read_mask
@@ -23,13 +23,13 @@ from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
 from strategies.prompts import PromptContext
 
-__all__ = ["Prompted", "prompted_telling"]
+__all__ = ["Prompted", "prompted_conditioner"]
 
 Masks = Float[Tensor, "texts height width"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Prompted(Telling):
+class Prompted(Conditioner):
     """What a model's own text encoders say of prompts.
 
     Args:
@@ -74,7 +74,7 @@ class Prompted(Telling):
 
     @property
     @override
-    def facts(self) -> Telling:
+    def facts(self) -> Conditioner:
         return dataclasses.replace(self, context=dataclasses.replace(self.context, masks=None))
 
     @override
@@ -91,7 +91,7 @@ class Prompted(Telling):
         """Refuses nothing: the strategy itself does."""
 
 
-def prompted_telling(settings: ContextSettings, pretrained: Any, canvas: Canvas) -> Telling:
+def prompted_conditioner(settings: ContextSettings, pretrained: Any, canvas: Canvas) -> Conditioner:
     """Returns what a pretrained model is told.
 
     Args:
@@ -106,25 +106,25 @@ def prompted_telling(settings: ContextSettings, pretrained: Any, canvas: Canvas)
     refuse_other_contexts(settings)
     prompts = settings.texts
     if pretrained.prompts is None:
-        if prompts or settings.guidance is not None or settings.negative_prompt is not None:
+        if prompts or settings.guidance_scale is not None or settings.negative_prompt is not None:
             raise ValueError(
                 "this pretrained model takes no text: context.prompt and what goes with it must "
                 "be left out."
             )
-        return UNTOLD
+        return NO_CONTEXT
     limit = settings.max_megapixels
     masks = region_masks(settings.regions, canvas, limit) if settings.regions else None
     if not prompts:
-        if settings.guidance not in (None, 1):
+        if settings.guidance_scale not in (None, 1):
             raise ValueError(
-                "context.guidance leads towards a prompt: set context.prompt, or leave guidance "
-                "out."
+                "context.guidance_scale leads towards a prompt: set context.prompt, or leave the "
+                "scale out."
             )
-        return UNTOLD
+        return NO_CONTEXT
     text = pretrained.prompts(prompts)
     # In float32: bfloat16 has too few digits for what lies between two texts.
     pooled = None if text.pooled is None else text.pooled.float()
-    guidance = pretrained.guidance if settings.guidance is None else settings.guidance
+    guidance = pretrained.guidance if settings.guidance_scale is None else settings.guidance_scale
     return Prompted(
         tuple(prompts),
         PromptContext(tokens=text.tokens.float(), pooled=pooled, masks=masks),
@@ -144,7 +144,12 @@ def refuse_other_contexts(settings: ContextSettings) -> None:
             "a pretrained model is told prompts and nothing else: context.mode must be auto or "
             f"text, got {settings.mode}."
         )
-    for name, nothing in (("guide", "none"), ("passes", 1), ("gate", None), ("backbone", None)):
+    for name, nothing in (
+        ("guide", "none"),
+        ("refinement_iterations", 1),
+        ("gate", None),
+        ("backbone", None),
+    ):
         if getattr(settings, name) != nothing:
             raise ValueError(
                 f"a pretrained model is told prompts and nothing else: context.{name} must be left "

@@ -108,15 +108,15 @@ class Seeds:
         """Returns the seed images of these samples."""
         return self.images[list(indices)]
 
-    def guides(self, indices: Sequence[int], *, mismatched: bool) -> Images:
+    def guides(self, indices: Sequence[int], *, swapped_reference: bool) -> Images:
         """Returns what the guides of these samples are made of, of the canvas's size.
 
-        That is the seed image; or, mismatched, the crop of the next sample, which where one file
+        That is the seed image; or, swapped, the crop of the next sample, which where one file
         seeds all samples is the sample's own crop.
         """
         if self.file is None:
-            return self.crops[[index + mismatched for index in indices]]
-        if mismatched:
+            return self.crops[[index + swapped_reference for index in indices]]
+        if swapped_reference:
             return self.crops[list(indices)]
         image = self.file.covering(self.height, self.width)
         return image.expand(len(indices), -1, -1, -1)
@@ -130,8 +130,8 @@ class Seeds:
     def pictured(self, indices: Sequence[int], settings: ContextSettings) -> dict[str, Images]:
         """Returns the images of these samples by what they are, on white of the canvas's size."""
         rows = {"seed images": self.of(indices)}
-        if settings.mode == "mismatched":
-            rows["guide images"] = self.guides(indices, mismatched=True)
+        if settings.mode == "swapped_reference":
+            rows["guide images"] = self.guides(indices, swapped_reference=True)
         return {name: self._on_white(images) for name, images in rows.items()}
 
     def _on_white(self, images: Images) -> UInt8[Tensor, "images 3 canvas_height canvas_width"]:

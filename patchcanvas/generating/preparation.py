@@ -2,7 +2,7 @@
 
 from datamodules.nothing import Nothing
 from patchcanvas.cli.command_line import Command
-from patchcanvas.context.choice import telling_of
+from patchcanvas.context.choice import conditioner_of
 from patchcanvas.generating.settings import PROGRAM
 from patchcanvas.painting import LoadedDenoiser, Painting, maker_and_facts
 from strategies.canvas import Known
@@ -41,10 +41,10 @@ def prepared(
             f"pictures are RGB: the denoiser must have 3 channels, got {model.channels}."
         )
     canvas = model.canvas(settings.canvas)
-    telling = telling_of(
+    conditioner = conditioner_of(
         settings.context, model, canvas, Nothing(), first=0, count=settings.num_samples
     )
     maker, facts = maker_and_facts(
-        PROGRAM, command, arguments, loaded, canvas, telling, known=known, inputs=inputs or {}
+        PROGRAM, command, arguments, loaded, canvas, conditioner, known=known, inputs=inputs or {}
     )
     return Painting(settings, maker, facts)

@@ -7,8 +7,8 @@ from typing_extensions import override
 
 from datamodules.nothing import Nothing
 from patchcanvas.cli.command_line import Command
-from patchcanvas.context.choice import telling_of
-from patchcanvas.context.conditioner import Telling
+from patchcanvas.context.choice import conditioner_of
+from patchcanvas.context.conditioner import Conditioner
 from patchcanvas.model import Model
 from patchcanvas.outpainting.given import Given, Pixels, given_of
 from patchcanvas.outpainting.settings import PROGRAM, OutpaintSettings
@@ -75,7 +75,7 @@ def prepared(
     loaded = loaded or LoadedDenoiser.of(settings)
     loaded.lead_away_from(settings.context.negative_prompt)
     canvas = canvas_of(settings, given, loaded.model)
-    telling = telling_for(settings, loaded.model, canvas)
+    conditioner = conditioner_for(settings, loaded.model, canvas)
     refuse_unseen(given, loaded.model.scale)
     maker, facts = maker_and_facts(
         PROGRAM,
@@ -83,7 +83,7 @@ def prepared(
         arguments,
         loaded,
         canvas,
-        telling,
+        conditioner,
         known=given.known("cpu"),
         inputs=hashes,
     )
@@ -108,14 +108,14 @@ def canvas_of(settings: OutpaintSettings, given: Given, model: Model) -> Canvas:
     )
 
 
-def telling_for(settings: OutpaintSettings, model: Model, canvas: Canvas) -> Telling:
+def conditioner_for(settings: OutpaintSettings, model: Model, canvas: Canvas) -> Conditioner:
     """Returns what the denoiser is told; where that is a seed image, by default of the image."""
     context = settings.context
     if context.shows_seeds and context.image is None:
         context = dataclasses.replace(
             context, image=settings.image, max_megapixels=settings.max_megapixels
         )
-    return telling_of(context, model, canvas, Nothing(), first=0, count=settings.num_samples)
+    return conditioner_of(context, model, canvas, Nothing(), first=0, count=settings.num_samples)
 
 
 def refuse_unseen(given: Given, scale: int) -> None:

@@ -111,9 +111,13 @@ class OutpaintSettings(PictureSettings):
     def _refuse_contexts(self) -> None:
         """Refuses to tell what knows nothing of the given pixels, or takes their place."""
         for name, value, why in (
-            ("mode", "mismatched", "takes its guide from images that there are none of here"),
+            (
+                "mode",
+                "swapped_reference",
+                "takes its guide from images that there are none of here",
+            ),
             ("guide", "plan", "is made before anything is seen of the image"),
-            ("keep_ends", True, "puts other images in the place of this one"),
+            ("fixed_ends", True, "puts other images in the place of this one"),
         ):
             if getattr(self.context, name) == value:
                 written = str(value).replace("True", "true")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from denoisers.checkpoint import Checkpoint, sha256_of
 from denoisers.contract import Image, PatchDenoiser
-from patchcanvas.accounting import Metered
+from patchcanvas.accounting import NFECounter
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars
 from patchcanvas.environment import (
@@ -149,7 +149,7 @@ def growth_in(
     standing = folder.standing() or Standing(beginning, columns=0, tail=nothing)
     return Growth(
         conveyor,
-        Metered(denoiser),
+        NFECounter(denoiser),
         noise,
         folder,
         folder.record(),

@@ -9,7 +9,13 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from denoisers.contract import Image
-from patchcanvas.accounting import Clock, Metered, peak_memory_mib, reset_peak_memory, synchronize
+from patchcanvas.accounting import (
+    Clock,
+    NFECounter,
+    peak_memory_mib,
+    reset_peak_memory,
+    synchronize,
+)
 from patchcanvas.streaming.folder import StripFolder
 from patchcanvas.streaming.records import Log, Measurement, Record
 from patchcanvas.streaming.state import Standing
@@ -41,7 +47,7 @@ class Growth:
     """
 
     conveyor: Conveyor
-    denoiser: Metered
+    denoiser: NFECounter
     noise: CanvasNoise
     folder: StripFolder
     record: Record

@@ -56,7 +56,7 @@ class Measuring:
         """Returns the harness's run of a configuration, which is carried out unless it is there."""
         height, view_width = describe_checkpoint(training.denoiser)["denoiser"]["told_by"]["view"]
         width = view_width if self.canvas_width is None else self.canvas_width
-        told = ["context=seed_image", f"context.guidance={self.guidance}"]
+        told = ["context=seed_image", f"context.guidance_scale={self.guidance}"]
         return measured(
             training.folder,
             f"{training.name}-{self.num_samples}-{self.num_steps}-{self.guidance:g}-{width}",
@@ -71,7 +71,7 @@ class Measuring:
             f"solver.num_steps={self.num_steps}",
             f"solver.churn={self.num_steps}",
             f"seed={training.seed}",
-            *(["context=seedless"] if training.configuration.backbone is None else told),
+            *(["context=unconditional"] if training.configuration.backbone is None else told),
             *([] if self.device == "auto" else [f"device={self.device}"]),
             *([] if self.root is None else ["data=photos", f"data.root={self.root}"]),
         )
@@ -83,7 +83,7 @@ class Measuring:
         return Line(
             name=training.name,
             loss=losses["val/loss"],
-            loss_untold=losses["val/loss_untold"],
+            loss_unconditional=losses["val/loss_unconditional"],
             gates={block: gate.item() for block, gate in denoiser.network.gates.items()},
             figures={row.strategy: row.figures for row in run.results.rows},
             completion=self._completion(training, denoiser),

@@ -30,7 +30,7 @@ class Line:
     Args:
         name: Of the configuration.
         loss: Validation loss, everything told.
-        loss_untold: The same with no more told than where windows lie.
+        loss_unconditional: The same with no more told than where windows lie.
         gates: Of the attention to tokens, by block; none without a backbone.
         figures: Of each strategy, by the harness's names.
         completion: Errors on views of training and on unseen ones.
@@ -39,7 +39,7 @@ class Line:
 
     name: str
     loss: float
-    loss_untold: float
+    loss_unconditional: float
     gates: Mapping[str, float]
     figures: Mapping[str, Mapping[str, Estimate]]
     completion: Mapping[str, Completion]
@@ -53,7 +53,9 @@ class Line:
             for strategy, figures in self.figures.items()
             if "fid_plus" in figures
         )
-        losses = f"loss {self.loss:.4f}, with no more told than places {self.loss_untold:.4f}"
+        losses = (
+            f"loss {self.loss:.4f}, with no more told than places {self.loss_unconditional:.4f}"
+        )
         return ", ".join([f"{self.name}: {losses}", *first])
 
 
@@ -67,7 +69,7 @@ def tables(lines: list[Line], caption: str) -> str:
     head = [
         "configuration",
         "loss",
-        "untold",
+        "unconditional",
         "mean gate",
         "completion, training",
         "completion, unseen",
@@ -88,4 +90,4 @@ def _of_network(line: Line) -> list[str]:
     errors = [f"{line.completion[split].pixels:.4f}" for split in ("train", "test")]
     moved = [fixed(line.responses.get(kind), 4) for kind in ("images", "words")]
     mean_gate = fixed(sum(gates) / len(gates) if gates else None, 3)
-    return [f"{line.loss:.4f}", f"{line.loss_untold:.4f}", mean_gate, *errors, *moved]
+    return [f"{line.loss:.4f}", f"{line.loss_unconditional:.4f}", mean_gate, *errors, *moved]

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from jsonargparse import auto_cli
 
-from benchmarks.comparison.lines import line_of
 from benchmarks.report.contact_sheet import contact_sheet
+from benchmarks.results.lines import line_of
 from benchmarks.tables.columns import ABSENT, by_rows, markdown
 from patchcanvas.files import whole
 from strategies.catalogue import strategy_class
@@ -22,16 +22,16 @@ __all__ = ["WAYS", "study"]
 # images, also where nothing is seen of them: that is chance.
 WAYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "seedless": ("context=seedless",),
+        "unconditional": ("context=unconditional",),
         "seed image": ("context=seed_image",),
-        "seed image, w = 2": ("context=seed_image", "context.guidance=2"),
+        "seed image, w = 2": ("context=seed_image", "context.guidance_scale=2"),
         "seed image, gates at 0": ("context=seed_image", "context.gate=0"),
         "autoregressive": ("context=autoregressive",),
-        "canvas guide": ("context=seedless", "context.guide=canvas"),
-        "plan": ("context=seedless", "context.guide=plan"),
+        "canvas guide": ("context=unconditional", "context.guide=canvas"),
+        "plan": ("context=unconditional", "context.guide=plan"),
         "seed image and plan": ("context=seed_image", "context.guide=plan"),
-        "seed image's guide": ("context=seedless", "context.guide=image"),
-        "mismatched": ("context=mismatched", "context.guide=image"),
+        "seed image's guide": ("context=unconditional", "context.guide=image"),
+        "swapped_reference": ("context=swapped_reference", "context.guide=image"),
     }
 )
 # What a parallel strategy, which paints nothing before it is done, has nothing to make of.
@@ -106,11 +106,11 @@ def study(
                 f"{name}-{seed}",
                 growing,
                 f"denoiser={denoiser}",
-                f"budgets=[{budget}]",
+                f"budget=[{budget}]",
                 f"num_samples={num_samples}",
                 f"num_reference={num_reference}",
                 f"seed={seed}",
-                "patches=false",
+                "plain_fid=false",
                 *WAYS[way],
                 *own,
             )
@@ -145,7 +145,7 @@ def tables(found: Mapping[str, Run], strategies: tuple[str, ...], caption: str) 
             if row.strategy.partition("@")[0] == strategy
         ]
         rows.append(["other real panoramas", *cells(real.figures if real else {}, FIGURES), ABSENT])
-        table = markdown(by_rows(["told", *FIGURES.values(), "steps"], rows))
+        table = markdown(by_rows(["conditioning", *FIGURES.values(), "steps"], rows))
         parts += [f"`{strategy}`:", table]
     return "\n\n".join(parts) + "\n"
 

@@ -46,7 +46,7 @@ def network_canvases(denoiser: Path, way: Way, folder: Path, *words: str) -> Run
         [STRATEGY],
         f"denoiser={denoiser}",
         f"{STRATEGY}.variables={way}",
-        "patches=false",
+        "plain_fid=false",
         "latency_repeats=1",
         *words,
     )

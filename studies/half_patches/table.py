@@ -24,7 +24,7 @@ def perfect_table(found: Mapping[tuple[str, Way], OracleRow]) -> str:
     """Returns a table of the oracle's rows, by field and way."""
     head = ["field", "variables", "W2²", "error of the mean", "variance at seams"]
     rows = [
-        [field, f"`{way}`", f"{row.w2:.4f}", f"{row.mean_w2:.4f}", f"{row.border_variance:.3f}"]
+        [field, f"`{way}`", f"{row.w2:.4f}", f"{row.mean_w2:.4f}", f"{row.edge_variance:.3f}"]
         for (field, way), row in found.items()
     ]
     return markdown(by_rows(head, rows))
@@ -46,7 +46,7 @@ def canvas_table(found: Mapping[tuple[str, Way], Run]) -> str:
     rows = []
     for (denoiser, way), run in found.items():
         (row,) = run.results.rows
-        cost = f"{row.cost.pixels_per_pixel:.0f}" if row.cost else ABSENT
+        cost = f"{row.cost.nfe_per_pixel:.0f}" if row.cost else ABSENT
         rows.append([f"`{denoiser}`", f"`{way}`", *cells(row.figures, FIGURES), cost])
     real = next(iter(found.values())).results.real
     rows.append(

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from benchmarks.comparison.records import Results
 from benchmarks.metrics.estimates import Estimate
+from benchmarks.results.records import Results
 from benchmarks.tables.columns import ABSENT, by_rows, fixed, markdown
 
 __all__ = ["Line", "line_of", "table"]

@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from benchmarks.comparison.fingerprint import differences
-from benchmarks.comparison.records import Cost, Results, Row
 from benchmarks.metrics.catalogue import FIGURES, Figure
 from benchmarks.metrics.estimates import Estimate, Spread
+from benchmarks.results.fingerprint import differences
+from benchmarks.results.records import Cost, Results, Row
 from benchmarks.tables.columns import ABSENT, DAGGER, DOWN, UP, Cell, Column
 
 __all__ = [
@@ -228,7 +228,7 @@ def _seconds(latency: Spread) -> Cell:
 
 
 def _calls(cost: Cost) -> Cell:
-    gradients = f"+{cost.gradient_passes:,}∇" if cost.gradient_passes else ""
+    gradients = f"+{cost.backward_passes:,}∇" if cost.backward_passes else ""
     return Cell(f"{cost.network_calls:,}{gradients}", value=float(cost.network_calls))
 
 
@@ -241,7 +241,7 @@ COSTS: dict[str, tuple[str, Callable[[Cost], Cell]]] = {
     ),
     "pixels": (
         "px/px",
-        lambda cost: Cell(rounded(cost.pixels_per_pixel), value=cost.pixels_per_pixel),
+        lambda cost: Cell(rounded(cost.nfe_per_pixel), value=cost.nfe_per_pixel),
     ),
     "memory": (
         "Memory\nMiB",

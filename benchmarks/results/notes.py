@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.comparison.fingerprint import differences
-from benchmarks.comparison.records import Results
 from benchmarks.metrics.catalogue import FIGURES
-from benchmarks.report.columns import (
+from benchmarks.results.columns import (
     PATCHES,
     TITLES,
     baselines,
@@ -14,6 +12,8 @@ from benchmarks.report.columns import (
     row_title,
     stands_beside_real,
 )
+from benchmarks.results.fingerprint import differences
+from benchmarks.results.records import Results
 from benchmarks.tables.columns import DAGGER, failed
 
 __all__ = ["flattened", "listed", "notes", "shape_name"]
@@ -42,7 +42,7 @@ def notes(results: Results) -> list[str]:
             "A number after @ is a budget: pixels the network may evaluate for each pixel of the "
             "canvas."
         )
-    if any(row.cost and row.cost.gradient_passes for row in results.rows):
+    if any(row.cost and row.cost.backward_passes for row in results.rows):
         found.append("∇ counts backward passes through the network.")
     if results.num_samples < SMALL:
         found.append(

@@ -1,4 +1,4 @@
-"""The ruler: every strategy's canvases against the same real images, at the same places."""
+"""The suite: every strategy's canvases against the same real images, at the same places."""
 
 import dataclasses
 import functools
@@ -25,9 +25,9 @@ from benchmarks.metrics.reference import Reference
 from benchmarks.metrics.repetition import Repetition
 from benchmarks.metrics.seams import SeamRatio, WrapError
 from datamodules.patches import PatchData
-from strategies.canvas import Borders, Canvas
+from strategies.canvas import Canvas, WindowEdges
 
-__all__ = ["LONG_CROPS", "Figures", "Ruler", "drift_distance", "inside", "read_off"]
+__all__ = ["LONG_CROPS", "Figures", "MetricSuite", "drift_distance", "inside", "read_off"]
 
 Canvases = UInt8[Tensor, "samples 3 height width"]
 Metrics = dict[str, Metric | MetricCollection]
@@ -37,12 +37,12 @@ SeedImages = UInt8[Tensor, "seeds 3 seed_height seed_width"]
 # Real canvases for seams and curves: their bootstrap standard errors are then 0.007 of a seam ratio
 # of 1, and 4 to 5 % of the drift, on landscapes and on photographs.
 LONG_CROPS = 256
-NO_BORDERS = Borders((), ())
+NO_BORDERS = WindowEdges((), ())
 
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What a ruler reads off: single figures, figures against distance, and what has no value."""
+    """What a suite reads off: single figures, figures against distance, and what has no value."""
 
     single: dict[str, Estimate]
     curves: dict[str, Curve]
@@ -50,7 +50,7 @@ class Figures:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ruler:
+class MetricSuite:
     """Measures canvases of one size against real images.
 
     Args:
@@ -105,7 +105,7 @@ class Ruler:
         seed: int,
         clip: ClipImages | None = None,
         seeds: SeedImages | None = None,
-    ) -> "Ruler":
+    ) -> "MetricSuite":
         """Takes real long crops from the data's `test` split, behind those of the reference."""
         long_crops, why = None, "there is no data (data=none)" if data is None else None
         if data is not None and reference is not None:
@@ -141,26 +141,26 @@ class Ruler:
         """Returns the figures of one square a canvas, which share its features."""
         return MetricCollection(self._of_crops(), compute_groups=[list(self._of_crops())])
 
-    def metrics(self, borders: Borders = NO_BORDERS, *, starts_at: int = 0) -> MetricCollection:
-        """Returns all figures of canvases whose windows meet at `borders`.
+    def metrics(self, edges: WindowEdges = NO_BORDERS, *, starts_at: int = 0) -> MetricCollection:
+        """Returns all figures of canvases whose windows meet at `edges`.
 
         Args:
-            borders: Where seams would be.
+            edges: Where seams would be.
             starts_at: Column where the strategy began.
         """
         of_crops = self._of_crops()
-        others = self._of_canvases(borders, starts_at) | self._beside_seeds()
+        others = self._of_canvases(edges, starts_at) | self._beside_seeds()
         groups = [*([list(of_crops)] if of_crops else []), *([name] for name in others)]
         return MetricCollection(of_crops | others, compute_groups=groups)
 
-    def real(self, borders: Borders, *, starts_at: int) -> Figures:
+    def real(self, edges: WindowEdges, *, starts_at: int) -> Figures:
         """Measures real long crops at the same places; nothing, where there are none.
 
         They have no seed images, and so none of the figures that need one.
         """
         if self.long_crops is None:
             return Figures({}, {})
-        metrics = MetricCollection(self._of_canvases(borders, starts_at), compute_groups=False)
+        metrics = MetricCollection(self._of_canvases(edges, starts_at), compute_groups=False)
         for metric in metrics.values():
             metric.distributed_available_fn = alone
         metrics.update(self.long_crops, torch.arange(len(self.long_crops)))
@@ -183,7 +183,7 @@ class Ruler:
             metrics["manifold"] = PrecisionRecall(self.features, **of_reference)
         return self._wanted(metrics)
 
-    def _of_canvases(self, borders: Borders, starts_at: int) -> Metrics:
+    def _of_canvases(self, edges: WindowEdges, starts_at: int) -> Metrics:
         """Returns the figures that need no reference, those that the canvas has room for."""
         height, width, seed = self.canvas.height, self.canvas.width, self.seed
         size = {"height": height, "width": width}
@@ -196,14 +196,14 @@ class Ruler:
                 seed=seed,
             )
         }
-        if inside(borders, self.canvas):
-            metrics["seams"] = SeamRatio(**size, borders=borders, seed=seed)
+        if inside(edges, self.canvas):
+            metrics["seams"] = SeamRatio(**size, edges=edges, seed=seed)
         if self.canvas.wrap_height or self.canvas.wrap_width:
             metrics["wrap"] = WrapError(
                 **size,
                 wrap_height=self.canvas.wrap_height,
                 wrap_width=self.canvas.wrap_width,
-                borders=borders,
+                edges=edges,
                 seed=seed,
             )
         if width > self.strip:
@@ -260,17 +260,17 @@ def alone() -> bool:
     return False
 
 
-def inside(borders: Borders, canvas: Canvas) -> bool:
+def inside(edges: WindowEdges, canvas: Canvas) -> bool:
     """Whether any border lies on the canvas, which one of a larger plan need not."""
-    return any(0 < column < canvas.width for column in borders.columns) or any(
-        0 < row < canvas.height for row in borders.rows
+    return any(0 < column < canvas.width for column in edges.columns) or any(
+        0 < row < canvas.height for row in edges.rows
     )
 
 
 def read_off(metrics: MetricCollection) -> Figures:
     """Computes all figures, over all processes.
 
-    Those that are not finite are named as undefined: steps at borders over steps elsewhere where
+    Those that are not finite are named as undefined: steps at edges over steps elsewhere where
     there are none elsewhere, or an interval that needs more canvases.
     """
     everything = metrics.compute()

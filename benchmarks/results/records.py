@@ -16,8 +16,8 @@ class Cost:
     Args:
         network_calls: Calls of the network for one canvas alone.
         patch_evaluations: Windows evaluated for it, halves counted as windows of their own.
-        pixels_per_pixel: Pixels the network evaluated for each pixel of the canvas.
-        gradient_passes: Backward passes through the network.
+        nfe_per_pixel: Pixels the network evaluated for each pixel of the canvas.
+        backward_passes: Backward passes through the network.
         latency: Seconds for one canvas alone, after warm-up.
         seconds_per_canvas: Seconds a canvas in batches, over the whole run.
         network_share: Share of that time spent inside the network, in [0, 1].
@@ -26,8 +26,8 @@ class Cost:
 
     network_calls: int
     patch_evaluations: int
-    pixels_per_pixel: float
-    gradient_passes: int
+    nfe_per_pixel: float
+    backward_passes: int
     latency: Spread
     seconds_per_canvas: float
     network_share: float
@@ -42,9 +42,9 @@ class Row:
         strategy: Short name or dotted path, with `@` and a budget where it was given one; `real`
             for real images, `patches` for squares that the denoiser makes by itself.
         parallel: Whether all windows are denoised at once; None for real images and patches.
-        border_columns: Columns before which its windows begin or end, in pixels.
+        edge_columns: Columns before which its windows begin or end, in pixels.
         settings: Every setting of the strategy, its solver's included.
-        fingerprint: What the figures rest on, by name; `benchmarks.comparison.fingerprint` says
+        fingerprint: What the figures rest on, by name; `benchmarks.results.fingerprint` says
             which of it must be equal for two rows to be compared.
         figures: By their names in `benchmarks.metrics.catalogue`.
         real: The same figures of real long crops, measured at the same places.
@@ -57,7 +57,7 @@ class Row:
 
     strategy: str
     parallel: bool | None
-    border_columns: list[int]
+    edge_columns: list[int]
     settings: dict[str, Any]
     fingerprint: dict[str, Any]
     figures: dict[str, Estimate]

@@ -4,9 +4,9 @@ import dataclasses
 
 from rich.table import Table
 
-from benchmarks.comparison.records import Results
-from benchmarks.report.columns import baselines, columns
-from benchmarks.report.notes import notes
+from benchmarks.results.columns import baselines, columns
+from benchmarks.results.notes import notes
+from benchmarks.results.records import Results
 from benchmarks.tables.columns import bullets, escaped, short, tabular, terminal
 from benchmarks.tables.columns import markdown as written
 

@@ -1,7 +1,7 @@
 """A row of the comparison on one line, for logs."""
 
-from benchmarks.comparison.records import Row
 from benchmarks.metrics.catalogue import FIGURES
+from benchmarks.results.records import Row
 
 __all__ = ["line_of"]
 
