@@ -171,7 +171,7 @@ class Rows:
 
     def of_folder(self, name: str, folder: ImageFolder) -> Row:
         """Measures the images of a folder."""
-        edges, start = self.run.window_edges, self.run.settings.start
+        edges, start = self.run.edges, self.run.settings.start
         figures = self._figures(name, folder.read, edges)
         real = self.suite.real(edges, starts_at=start)
         return self._row(name, figures, real, edges, images_sha256=folder.sha256)

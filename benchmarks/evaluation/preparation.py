@@ -138,7 +138,7 @@ class Prepared:
         processes = launched(resolve_device(settings.device), devices=1, num_nodes=1, arguments=[])
         features = features_for(wanted, settings, side, processes.device)
         suite = possible.suite(features, wanted, settings.seed)
-        suite.metrics(possible.window_edges, starts_at=settings.start)  # refuses what does not fit
+        suite.metrics(possible.edges, starts_at=settings.start)  # refuses what does not fit
         squares = possible.squares if wanted & OF_SQUARES else None
         results = Results(
             name=name_of(settings, folders),
@@ -156,7 +156,7 @@ class Prepared:
             drift_distance=drift_distance(canvas.width, suite.strip),
         )
         return cls(
-            settings, folders, possible.window_edges, squares, long, processes, suite, results
+            settings, folders, possible.edges, squares, long, processes, suite, results
         )
 
 
@@ -223,7 +223,7 @@ class Possible:
         elif min(self.num_samples - 1, len(self.squares.turns)) <= NEIGHBOURS:
             needs = f"needs more than {NEIGHBOURS + 1} images and {NEIGHBOURS} of the reference"
             why |= dict.fromkeys(("precision", "recall"), needs)
-        if not inside(self.window_edges, self.canvas):
+        if not inside(self.edges, self.canvas):
             why["seam_ratio"] = "needs to know where seams may be: give seams=[…] or period=…"
         if not (self.canvas.wrap_width or self.canvas.wrap_height):
             why["wrap_error"] = "needs to know which edges meet: give wrap_width=true"
