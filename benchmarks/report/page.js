@@ -54,7 +54,7 @@ class Viewer {
     this.where = root.querySelector("output");
     this.strategy = root.querySelector("[name=strategy]");
     this.sample = root.querySelector("[name=sample]");
-    this.window_edges = root.querySelector("[name=borders]");
+    this.borders = root.querySelector("[name=borders]");
     this.pointers = new Map();
     this.fill(this.strategy, images.map((image) => image.dataset.strategy));
     this.listen();
@@ -150,7 +150,7 @@ class Viewer {
         const [from, to] = [left, left + this.length.x].map((x) => Math.round(x * size));
         const [above, below] = [top, top + this.length.y].map((y) => Math.round(y * size));
         pen.drawImage(this.image, from, above, to - from, below - above);
-        if (this.window_edges.checked) this.drawBorders(pen, left, above, below - above, size);
+        if (this.borders.checked) this.drawBorders(pen, left, above, below - above, size);
       }
     }
   }
@@ -163,7 +163,7 @@ class Viewer {
   }
 
   drawBorders(pen, left, top, height, size) {
-    for (const column of this.image.dataset.window_edges.split(" ").filter(Boolean)) {
+    for (const column of this.image.dataset.borders.split(" ").filter(Boolean)) {
       const x = Math.round((left + Number(column)) * size);
       pen.fillStyle = "#000a";
       pen.fillRect(x - 1, top, 2, height);
@@ -199,7 +199,7 @@ class Viewer {
     const redraw = () => this.moveBy(0, 0);
     this.strategy.addEventListener("change", () => this.choose());
     this.sample.addEventListener("change", () => this.choose());
-    this.window_edges.addEventListener("change", redraw);
+    this.borders.addEventListener("change", redraw);
     const acts = {
       out: () => this.zoom(1 / ZOOM_STEP),
       in: () => this.zoom(ZOOM_STEP),
