@@ -155,9 +155,7 @@ class Prepared:
             canvas=(canvas.height, canvas.width),
             drift_distance=drift_distance(canvas.width, suite.strip),
         )
-        return cls(
-            settings, folders, possible.edges, squares, long, processes, suite, results
-        )
+        return cls(settings, folders, possible.edges, squares, long, processes, suite, results)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Trial:
         """Measures the strategy.
 
         Args:
-            advance: ContextConditioner the share of the work that has been done.
+            advance: Told the share of the work that has been done.
 
         Raises:
             ValueError: If its canvases are not finite.

@@ -34,7 +34,6 @@ __all__ = [
     "Outcome",
     "Recorder",
     "Units",
-    "is_affine",
     "outcome",
 ]
 
@@ -135,7 +134,7 @@ def outcome(
         seed: Seeds the samples.
         differentiable: The same as `make` where gradients are wanted; None if there is no such
             thing. It is not taken at its word.
-        advance: ContextConditioner the share of the work that has been done.
+        advance: Told the share of the work that has been done.
 
     Raises:
         ValueError: If canvases are not finite.
@@ -165,11 +164,6 @@ def outcome(
     if not whole.covariance.isfinite().all():
         raise ValueError("canvases must be finite, got some that are not.")
     return Outcome(whole.mean, whole.covariance, "samples", samples, numbers, error, groups)
-
-
-def is_affine(make: Make, *, seed: int) -> bool:
-    """Tells whether canvases are affine in their noise, as far as a few of them can tell."""
-    return nonlinearity(make, make(Recorder()), seed=seed) < TOLERANCE
 
 
 def nonlinearity(make: Make, centre: Image, *, seed: int) -> float:
