@@ -18,6 +18,7 @@ __all__ = ["CONVEYOR", "SCHEDULES", "visited_maps"]
 
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 CONVEYOR: Literal["conveyor"] = "conveyor"
+Way = Literal[Schedule, "conveyor"]
 
 Maps = Float[Tensor, "maps 1 height width"]
 
@@ -59,12 +60,7 @@ class Watching:
 
 
 def visited_maps(
-    schedule: Schedule | Literal["conveyor"],
-    *,
-    patch_size: int = 32,
-    num_steps: int = 18,
-    strips: int = 2,
-    blocks: int = 24,
+    schedule: Way, *, patch_size: int = 32, num_steps: int = 18, strips: int = 2, blocks: int = 24
 ) -> Maps:
     """Returns every map that a denoiser of patches is shown under a schedule.
 
