@@ -16,7 +16,7 @@ SMALL += ["solver=euler", "async_patch.region=1"]
 def test_the_sweep_prints_every_schedule_within_every_budget(capsys, monkeypatch):
     chosen = ("joint", "uncertainty, stretch 2", "dual_loop")
     monkeypatch.setattr("studies.schedules.SCHEDULES", {name: SCHEDULES[name] for name in chosen})
-    assert main([*SMALL, "budgets=4,8"]) == 0
+    assert main([*SMALL, "budget=4,8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split("|")[1].strip(): line.split("|")[2:4] for line in lines if "(" in line}
     assert set(rows) == set(chosen)
@@ -52,18 +52,18 @@ def test_samples_show_their_error_and_their_floor():
     assert str(cell) == "1.0e-02 ± 2.0e-03 (floor 3.0e-03) (6 steps, 16.0)"
 
 
-@pytest.mark.parametrize("budget", ["budgets=many", "budget="])
-def test_a_budget_that_is_no_number_is_refused(budgets, capsys):
-    assert main([*SMALL, budgets]) == 2
+@pytest.mark.parametrize("words", ["budget=many", "budget="])
+def test_a_budget_that_is_no_number_is_refused(words, capsys):
+    assert main([*SMALL, words]) == 2
     assert "numbers with commas between" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("budgets=nan", "budgets must be finite numbers above 0, got nan."),
-        ("budgets=8,inf", "budgets must be finite numbers above 0, got 8,inf."),
-        ("budget=0", "budgets must be finite numbers above 0, got 0."),
+        ("budget=nan", "budget must be finite numbers above 0, got nan."),
+        ("budget=8,inf", "budget must be finite numbers above 0, got 8,inf."),
+        ("budget=0", "budget must be finite numbers above 0, got 0."),
         (
             "strategy=replacement",
             "strategy must be async_patch, whose schedules these are, got rep",
