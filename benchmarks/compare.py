@@ -4,17 +4,14 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from benchmarks.metrics.catalogue import FIGURES
 from benchmarks.metrics.estimates import Estimate
 from benchmarks.results.fingerprint import MUST_AGREE, other_definition
 from benchmarks.results.records import Results, Row
+from benchmarks.tables.columns import by_rows, terminal
 from patchcanvas.records import changes, read_record
 
 __all__ = ["main", "told_apart"]
@@ -90,22 +87,21 @@ def _print_protocol(
     console: Console, first: Results, second: Results, pairs: list[tuple[Row, Row]]
 ) -> bool:
     """Prints all that differs; returns whether figures may be compared."""
-    found: dict[tuple[str, Any, Any], list[str]] = {}
+    found: dict[tuple[str, str, str], list[str]] = {}
     for left, right in pairs:
-        for name, values in changes(left.fingerprint, right.fingerprint).items():
-            found.setdefault((name, *map(str, values)), []).append(left.strategy)
+        for name, (was, became) in changes(left.fingerprint, right.fingerprint).items():
+            found.setdefault((name, str(was), str(became)), []).append(left.strategy)
     forbidden = [key for key in found if key[0].partition(".")[0] in MUST_AGREE]
     console.print(f"protocol: {first.name} ({first.created}) and {second.name} ({second.created})")
     if not found:
         console.print("  no difference.")
-    table = Table("", "name", first.name, second.name, "rows", box=box.SIMPLE_HEAD)
+    lines = []
     for key in sorted(found, key=lambda key: (key not in forbidden, key)):
-        name, left, right = key
+        name, was, became = key
         rows = "all" if len(found[key]) == len(pairs) else ", ".join(found[key])
         mark = "!" if key in forbidden else ""
-        table.add_row(*map(Text, (mark, name, _shortened(left), _shortened(right), rows)))
-    if found:
-        console.print(table)
+        lines.append([mark, name, _shortened(was), _shortened(became), rows])
+    _print_table(console, ["", "name", first.name, second.name, "rows"], lines)
     shared = {left.strategy for left, _ in pairs}
     for run in (first, second):
         own = [row.strategy for row in run.rows if row.strategy not in shared]
@@ -121,8 +117,7 @@ def _print_protocol(
 
 def _print_figures(console: Console, pairs: list[tuple[Row, Row]], comparable: bool) -> None:
     console.print("figures" if comparable else "figures (not comparable)")
-    table = Table("row", "figure", "first", "second", "difference", "", box=box.SIMPLE_HEAD)
-    same = 0
+    lines, same = [], 0
     for left, right in pairs:
         for name in FIGURES:
             if name not in left.figures or name not in right.figures:
@@ -131,23 +126,25 @@ def _print_figures(console: Console, pairs: list[tuple[Row, Row]], comparable: b
             if one == other:
                 same += 1
                 continue
-            verdict = "beyond chance" if told_apart(one, other) else "within chance"
             differing = other_definition(name, left.fingerprint, right.fingerprint)
-            if differing is not None:
+            if not comparable:
+                verdict = ""
+            elif differing is not None:
                 verdict = f"another {differing}: not comparable"
-            table.add_row(
-                left.strategy,
-                FIGURES[name].title,
-                *map(_spelt, (one, other)),
-                f"{other.value - one.value:+.3g}",
-                verdict if comparable else "",
-            )
+            else:
+                verdict = "beyond chance" if told_apart(one, other) else "within chance"
+            title, difference = FIGURES[name].title, f"{other.value - one.value:+.3g}"
+            lines.append([left.strategy, title, _spelt(one), _spelt(other), difference, verdict])
     if same:
         console.print(f"  {same} figures are equal to the last bit.")
-    if table.row_count:
-        console.print(table)
+    _print_table(console, ["row", "figure", "first", "second", "difference", ""], lines)
     if not pairs:
         console.print("  the runs have no row in common.")
+
+
+def _print_table(console: Console, head: list[str], lines: list[list[str]]) -> None:
+    if lines:
+        console.print(terminal(by_rows(head, lines, is_text=True)))
 
 
 def _spelt(estimate: Estimate) -> str:

@@ -70,6 +70,8 @@ class PatchWrapper(Wrapper):
         denoiser: What answers in the end.
     """
 
+    denoiser: PatchDenoiser
+
     def __init__(self, denoiser: PatchDenoiser) -> None:
         super().__init__(denoiser)
         self.patch_size = denoiser.patch_size

@@ -20,9 +20,11 @@ class Parser(LightningArgumentParser):
     """Lightning's parser, whose `data` is of this project."""
 
     @override
-    def add_lightning_class_args(self, lightning_class: Any, nested_key: str, **how: Any) -> Any:
+    def add_lightning_class_args(
+        self, lightning_class: Any, nested_key: str, *rest: Any, **how: Any
+    ) -> Any:
         if lightning_class is not Served:
-            return super().add_lightning_class_args(lightning_class, nested_key, **how)
+            return super().add_lightning_class_args(lightning_class, nested_key, *rest, **how)
         return self.add_subclass_arguments(PatchData, nested_key, fail_untyped=False, required=True)
 
 

@@ -149,15 +149,17 @@ def as_known(
 
 @runtime_checkable
 class Working(Protocol):
-    """Settings of a command that asks a denoiser.
+    """Settings of a command that asks a denoiser."""
 
-    Attributes:
-        runtime: How the work is done.
-        context: What the denoiser is told.
-    """
+    @property
+    def runtime(self) -> Runtime:
+        """How the work is done."""
+        ...
 
-    runtime: Runtime
-    context: ContextSettings
+    @property
+    def context(self) -> ContextSettings:
+        """What the denoiser is told."""
+        ...
 
     @property
     def cache_folder(self) -> Path:

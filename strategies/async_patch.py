@@ -45,7 +45,7 @@ from strategies.schedules import by_certainty, distances, fast_and_slow, stagger
 from strategies.sequential import Outpainting, single_step
 from strategies.uncertainty import LookingAhead, Noticing, Regions
 
-__all__ = ["AsyncPatch"]
+__all__ = ["AsyncPatch", "Schedule"]
 
 Schedule = Literal["joint", "sequential", "wavefront", "uncertainty", "dual_loop"]
 WeakBranch = Literal["current_level", "pure_noise"]

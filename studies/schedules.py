@@ -78,11 +78,10 @@ def measured(trial: Trial, budget: float) -> Cell:
 
     steps = steps_within(make, trial.denoiser, trial.case.canvas, budget)
     row = Trial(trial.case, trial.name, make(steps), trial.settings).measured()
-    errors = row.sampling and row.sampling.standard_errors
     return Cell(
         w2=row.w2,
-        error=errors and errors["w2"],
-        floor=row.sampling and row.sampling.floor,
+        error=row.sampling.standard_errors["w2"] if row.sampling else None,
+        floor=row.sampling.floor if row.sampling else None,
         evaluations=row.evaluations.nfe_per_pixel,
         steps=steps,
     )

@@ -6,12 +6,13 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.transforms.functional import to_pil_image
 
+from benchmarks.metrics import frechet
 from benchmarks.metrics.crops import square_crops
+from benchmarks.metrics.estimates import Estimate
 from benchmarks.metrics.features import Inception, RandomConv
 from benchmarks.metrics.frechet import (
     FrechetDistance,
     frechet_distance,
-    frechet_limit,
     frechet_with_interval,
 )
 from benchmarks.metrics.resampling import group_labels, jackknife
@@ -21,6 +22,12 @@ from sampling.noise import seed_of
 def normal(*shape: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+def frechet_limit(features: torch.Tensor, reference: torch.Tensor, *, seed: int = 0) -> Estimate:
+    """`fid_plus_limit`, of rows too few for a network's dimensions."""
+    comparison = frechet._Comparison.of(features, reference)
+    return frechet._LeftOut.of(comparison, frechet.GROUPS, seed).limit()
 
 
 def samples_of(mean: torch.Tensor, cov: torch.Tensor, *, count: int, seed: int) -> torch.Tensor:

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from benchmarks.metrics.suite import MetricSuite, read_off
 from torchmetrics import Metric
 
 from benchmarks.metrics.catalogue import FIGURES
@@ -17,6 +16,7 @@ from benchmarks.metrics.layout import (
 from benchmarks.metrics.palette import PaletteDistance, palette_of
 from benchmarks.metrics.reference import Reference
 from benchmarks.metrics.resampling import bootstrap_counts
+from benchmarks.metrics.suite import MetricSuite, read_off
 from datamodules.landscapes import Landscapes
 from strategies.canvas import Canvas, WindowEdges
 

@@ -1,6 +1,7 @@
 """Canvases by the batch, kept on disk as they are made, so that a stopped run goes on."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def canvas_batches(
     with BackgroundWriter() as writer:
         for run in processes.share(runs_of(missing, longest=batch_size)):
             for batch in _made(maker, run):
-                writer.put(lambda batch=batch: _write(batch, files, pictures))
+                writer.put(functools.partial(_write, batch, files, pictures))
                 yield batch
 
 

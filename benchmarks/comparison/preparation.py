@@ -185,8 +185,9 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
             last="report.html",
         )
     )
-    if settings.real is not None:
-        processes.once(lambda: settings.real.write_manifest(experiment.path / "manifest.json"))
+    real = settings.real
+    if real is not None:
+        processes.once(lambda: real.write_manifest(experiment.path / "manifest.json"))
     loggers = build_loggers(settings.loggers if processes.first else [], experiment.path)
     return Prepared(
         plan,
@@ -274,7 +275,7 @@ def within_budgets(
 def build_clip(plan: Plan) -> ClipImages | None:
     """Returns what embeds squares, if that is asked for."""
     settings = plan.settings
-    if settings.clip is None:
+    if settings.clip is None or settings.clip_weights is None:
         return None
     return ClipImages(settings.clip, settings.clip_weights)
 

@@ -36,13 +36,14 @@ def remake(origin: Provenance, settings: AgainSettings) -> Remake:
     else:
         (strategy,), canvas = asked.strategies.values(), asked.canvas
         conditioner = asked.conditioner
+    seeds = asked.conditioner.seeds
     now = dataclasses.replace(
         origin,
         strategy=described_strategy(strategy),
         conditioning=conditioner.description,
         denoiser=described_denoiser(asked.model.description),
         inputs=hashes_of_regions(plan.settings.context)
-        | ({SEEDS: asked.conditioner.seeds.sha256} if shown else {}),
+        | ({SEEDS: seeds.sha256} if shown and seeds is not None else {}),
         environment=surroundings(device, strategy),
     )
     calls = network_calls(strategy, asked.model, canvas, conditioner)

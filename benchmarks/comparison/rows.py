@@ -21,6 +21,7 @@ from benchmarks.metrics.reference import reference_of
 from benchmarks.metrics.suite import Figures, MetricSuite, read_off
 from benchmarks.results.lines import line_of
 from benchmarks.results.records import Cost, Row
+from datamodules.patches import PatchData
 from patchcanvas.cli.progress import progress_bars, told
 from patchcanvas.context.conditioner import Conditioner
 from patchcanvas.making import Maker
@@ -143,13 +144,13 @@ class Comparison:
                 f"no real canvases for seams and drift: {suite.why_no_long_crops}", markup=False
             )
         if settings.real is not None and self.run.results.real is None:
-            self.run.results.real = self._real_row(suite, progress)
+            self.run.results.real = self._real_row(settings.real, suite, progress)
             self._keep()
             self._tell(self.run.results.real)
             told(progress, line_of(self.run.results.real))
         return suite
 
-    def _real_row(self, suite: MetricSuite, progress: Progress) -> Row:
+    def _real_row(self, real: PatchData, suite: MetricSuite, progress: Progress) -> Row:
         """Measures real canvases that the reference does not hold, as many as there are samples.
 
         Where no image is large enough: square crops, by the figures that need no more.
@@ -164,10 +165,10 @@ class Comparison:
         for run in self.run.processes.share(
             runs_of(list(range(settings.num_samples)), longest=CHUNK)
         ):
-            crops = settings.real.crops("test", len(run), *size, first=first + run.start)
+            crops = real.crops("test", len(run), *size, first=first + run.start)
             metrics.update(crops, torch.tensor(run))
             progress.advance(task, len(run))
-        pictures = suite.long_crops[: settings.pictures] if long else []
+        pictures = [] if suite.long_crops is None else [*suite.long_crops[: settings.pictures]]
         return self._row(
             "real",
             read_off(metrics),
@@ -309,8 +310,7 @@ class Comparison:
     ) -> Callable[[int, range], Provenance]:
         """Returns what says of a sample of a row what it was made from."""
         settings, seeds = self.run.plan.settings, self.run.conditioner.seeds
-        shown = seeds is not None and settings.context.shows_seeds
-        facts = {
+        facts: dict[str, Any] = {
             "program": "benchmarks.run",
             "command": self.run.arguments,
             "row": name,
@@ -320,7 +320,7 @@ class Comparison:
             "conditioning": conditioner.description,
             "denoiser": described_denoiser(self.run.model.description),
             "inputs": hashes_of_regions(settings.context)
-            | ({SEEDS: seeds.sha256} if shown else {}),
+            | ({SEEDS: seeds.sha256} if seeds is not None and settings.context.shows_seeds else {}),
             "environment": surroundings(
                 self.run.processes.device, strategy, self.run.results.environment
             ),
@@ -358,12 +358,12 @@ class Comparison:
                 "or nothing to compare with.",
                 markup=False,
             )
-        compared = cost is not None
+        core = None if strategy is None else strategy.core
         return Row(
             strategy=name,
-            parallel=isinstance(strategy.core, ParallelStrategy) if compared else None,
+            parallel=isinstance(core, ParallelStrategy) if cost is not None else None,
             edge_columns=[] if edges is None else list(edges.columns),
-            settings={} if strategy is None else plain(strategy.core),
+            settings={} if core is None else plain(core),
             fingerprint=self._fingerprint(suite, strategy, conditioner),
             figures=figures.single,
             real=real.single,

@@ -54,9 +54,9 @@ class Evaluation:
 
     @override
     def __repr__(self) -> str:
-        console = Console(file=io.StringIO(), width=WIDTH)
-        console.print(comparison(self.results, width=WIDTH))
-        return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+        printed = io.StringIO()
+        Console(file=printed, width=WIDTH).print(comparison(self.results, width=WIDTH))
+        return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
 
     def markdown(self) -> str:
         """Returns the table in Markdown, with what must be read with it."""

@@ -90,7 +90,7 @@ def fid_plus(
         ValueError: If something does not fit, before any long work.
         OSError: If a folder or file is missing.
     """
-    chosen = {"metrics": "fid_plus", "features": features, "seed": seed}
+    chosen: dict[str, Any] = {"metrics": "fid_plus", "features": features, "seed": seed}
     return evaluate(images, reference, **chosen, **settings).fid_plus
 
 
@@ -121,7 +121,7 @@ def measured(
 def with_real_images(run: Prepared, progress: Progress) -> MetricSuite:
     """Returns the suite with the features of the reference, and real images to lay beside."""
     canvas = run.suite.canvas
-    long_crops, why = None, "there is no reference"
+    long_crops, why = None, "there is no reference" if run.long is None else None
     if run.long is not None:
         size = (canvas.height, canvas.width)
         count = min(most_in_memory(canvas), run.long.room(size))

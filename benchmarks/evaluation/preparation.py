@@ -214,7 +214,7 @@ class Possible:
     def _missing(self) -> dict[str, str]:
         """Returns why figures cannot be had, by their names."""
         height, width, side = self.canvas.height, self.canvas.width, self.side
-        why = {}
+        why: dict[str, str] = {}
         if self.squares is None:
             needs = "needs real images to compare with: give reference=FOLDER"
             why |= dict.fromkeys(("fid_plus", "kid", "precision", "recall"), needs)

@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from lightning.fabric import Fabric
@@ -108,9 +108,9 @@ class Processes:
             Exception: What it raised, if it is alone.
             SharedError: The same in all processes, if there are several.
         """
-        if self.count == 1:
+        if self.fabric is None or self.count == 1:
             return work()
-        done: T | SharedError | None = None
+        done: Any = None
         if self.first:
             try:
                 done = work()
@@ -142,7 +142,7 @@ class Processes:
         """Returns the values of all processes, by their numbers."""
         if self.count == 1:
             return [value]
-        values: list[T | None] = [None] * self.count
+        values: list[Any] = [None] * self.count
         with exchanging():
             torch.distributed.all_gather_object(values, value)
         return values

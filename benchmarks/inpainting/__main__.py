@@ -7,7 +7,7 @@ from typing_extensions import override
 from benchmarks.experiment.folder import file_name
 from benchmarks.experiment.pictures import read_pictures
 from benchmarks.inpainting.figures import diversity_figure, squared_errors
-from benchmarks.inpainting.masks import MASKS
+from benchmarks.inpainting.masks import MASKS, MaskName
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import Figure
 from benchmarks.inpainting.settings import InpaintingSettings, chosen
@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 class Inpainting(Study):
     """Every strategy under every mask."""
+
+    settings: InpaintingSettings
 
     PROGRAM, PICTURE = "benchmarks.inpainting", "inpainting.png"
 
@@ -79,9 +81,9 @@ class Inpainting(Study):
         known, originals = self.known(trial.mask)[pairs], self.photographs[pairs]
         again = self.completer(trial.strategy, originals, known, attempt=1, advance=advance).images
         # Both completions' errors: the ratio's denominator is then as well known as can be.
-        errors = [squared_errors(made, originals, ~known) for made in (images[pairs], again)]
+        first, second = (squared_errors(one, originals, ~known) for one in (images[pairs], again))
         between = squared_errors(again, images[pairs], ~known)
-        return {"diversity": diversity_figure(between, sum(errors) / 2)}
+        return {"diversity": diversity_figure(between, (first + second) / 2)}
 
     @override
     def document(self) -> str:
@@ -98,7 +100,7 @@ class Inpainting(Study):
             everything |= {f"{mask}\n{name}": images for name, images in grid.items()}
         draw_grid(everything, self.experiment.path / self.PICTURE)
 
-    def _grid(self, mask: str) -> dict[str, Pictures]:
+    def _grid(self, mask: MaskName) -> dict[str, Pictures]:
         shown = slice(self.settings.pictures)
         originals = self.photographs[shown]
         rows = [row for row in self.results.rows if row.mask == mask and row.steps]

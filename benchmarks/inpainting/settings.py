@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from benchmarks.inpainting.masks import MASKS
 from datamodules.landscapes import Landscapes
@@ -15,6 +15,8 @@ from patchcanvas.environment import Precision
 from sampling.solvers import Solver
 
 __all__ = ["CompletionSettings", "InpaintingSettings", "chosen", "refuse_less"]
+
+Name = TypeVar("Name", bound=str)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ class InpaintingSettings(CompletionSettings):
             )
 
 
-def chosen(key: str, value: str, known: tuple[str, ...]) -> list[str]:
+def chosen(key: str, value: str, known: tuple[Name, ...]) -> list[Name]:
     """Returns the names in a list with commas, each once.
 
     Raises:
@@ -134,7 +136,7 @@ def chosen(key: str, value: str, known: tuple[str, ...]) -> list[str]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(f"{key} must be among {', '.join(known)}, got {name!r}{hint}")
-    return names
+    return [known[known.index(name)] for name in names]
 
 
 def refuse_less(settings: object, *least: tuple[str, int, str]) -> None:

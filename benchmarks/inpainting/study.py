@@ -7,6 +7,7 @@ error and the Frechet distance, and what is written at the end.
 import abc
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from rich.console import Console
@@ -117,7 +118,7 @@ class Study(abc.ABC):
     _reference: Reference | None = None
 
     PROGRAM = ""  # the command, without `python -m`
-    PACKAGES = MEASURING  # whose code it rests on
+    PACKAGES: ClassVar[tuple[str, ...]] = MEASURING  # whose code it rests on
     PICTURE = ""  # the file that is written last
 
     @property
@@ -252,6 +253,7 @@ class Study(abc.ABC):
     def frechet(self, images: Pictures) -> Figure:
         """Returns the Frechet distance of one square of every image to the reference."""
         squares = square_crops(images, torch.arange(len(images)), seed=self.settings.seed)
+        assert self._reference is not None, "it is measured first"
         found = frechet_with_interval(
             self.features(squares).cpu(), self._reference.features, seed=self.settings.seed
         )

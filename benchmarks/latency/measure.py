@@ -32,7 +32,7 @@ def measured_lower_bound(
         repeats: Timed passes of each, after one that is not.
         device: Where it runs.
         clock: Tells the time, in seconds.
-        advance: ContextConditioner the number of sizes that are done.
+        advance: Told the number of sizes that are done.
 
     Raises:
         RuntimeError: If memory does not suffice for the smallest batch.

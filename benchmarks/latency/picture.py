@@ -49,9 +49,8 @@ def seconds_against_width(results: LatencyResults) -> Figure:
         figure = Figure(figsize=(WIDTH, height), dpi=DOTS)
         for number, (title, figures) in enumerate(panels):
             bottom = height - TOP - (number + 1) * PANEL - number * BETWEEN
-            place = (LEFT, bottom, WIDTH - LEFT - RIGHT, PANEL)
-            sides = (WIDTH, height, WIDTH, height)
-            axes = figure.add_axes([part / side for part, side in zip(place, sides, strict=True)])
+            across, up = (WIDTH - LEFT - RIGHT) / WIDTH, PANEL / height
+            axes = figure.add_axes((LEFT / WIDTH, bottom / height, across, up))
             _panel(axes, results, title, figures, least=1.0 if number else None)
     return figure
 

@@ -246,7 +246,7 @@ class LatencyResults(Record):
     def ratio_to_naive(self, point: Point) -> Spread | None:
         """Returns seconds over those of `naive` in the same rounds; None if there are none."""
         naive = self.point(YARDSTICK, point.width)
-        return naive and point.ratio_to(naive)
+        return None if naive is None else point.ratio_to(naive)
 
     @property
     def next_round(self) -> int:
@@ -256,9 +256,10 @@ class LatencyResults(Record):
     def put(self, item: Point | Absence) -> None:
         """Puts a point, or why there is none, in the place of what was known of it."""
         place = item.width, item.strategy
-        for items in (self.points, self.absences):
+        kinds: dict[type, list[Any]] = {Point: self.points, Absence: self.absences}
+        for items in kinds.values():
             items[:] = [other for other in items if (other.width, other.strategy) != place]
-        (self.points if isinstance(item, Point) else self.absences).append(item)
+        kinds[type(item)].append(item)
         self.points.sort(key=lambda point: (point.width, point.strategy))
 
 

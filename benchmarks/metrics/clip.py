@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from backbones.activation import activation, with_its_activation
-from benchmarks.metrics.features import fingerprint_of
+from backbones.contract import fingerprint_of
 
 __all__ = ["ClipImages"]
 

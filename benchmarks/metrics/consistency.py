@@ -59,10 +59,9 @@ class Consistency(SumMetric):
                 f"two squares of {self.side} px must fit apart into a canvas, got {height} x "
                 f"{width} px."
             )
-        first = canvases[..., : self.side, : self.side]
-        last = canvases[..., -self.side :, -self.side :]
-        embeddings = self.embed(torch.cat([first, last])).double()
-        return F.cosine_similarity(*embeddings.chunk(2))[:, None]
+        corners = canvases[..., : self.side, : self.side], canvases[..., -self.side :, -self.side :]
+        first, last = self.embed(torch.cat(corners)).double().chunk(2)
+        return F.cosine_similarity(first, last)[:, None]
 
     @override
     def formula(

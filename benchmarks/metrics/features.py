@@ -12,10 +12,7 @@ References:
 """
 
 import abc
-import hashlib
-import json
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,9 @@ from torch.nn import functional as F
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from typing_extensions import override
 
-__all__ = ["FeatureNetwork", "Inception", "RandomConv", "build_features", "fingerprint_of"]
+from backbones.contract import fingerprint_of
+
+__all__ = ["FeatureNetwork", "Inception", "RandomConv", "build_features"]
 
 Images = UInt8[Tensor, "n 3 height width"]
 
@@ -276,15 +275,6 @@ def _differences(opponents: Float64[Tensor, "3 3"]) -> Float64[Tensor, "6 3 3 3"
     step[1, 1], step[1, 2] = -(0.5**0.5), 0.5**0.5
     steps = torch.stack([step, step.T])
     return torch.einsum("oc,shw->oschw", opponents, steps).flatten(0, 1)
-
-
-def fingerprint_of(weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> str:
-    """Returns the SHA-256 of a network's weights and settings, in hexadecimal."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name, weight in sorted(weights.items()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _downloaded_inception() -> FeatureExtractorInceptionV3:

@@ -12,14 +12,14 @@ References:
 """
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 from typing_extensions import override
 
 from benchmarks.metrics.resampling import bootstrap_counts, estimate, margins
 from benchmarks.metrics.state import CropMetric, Figures
 
-__all__ = ["KernelDistance", "kernel_distance"]
+__all__ = ["KernelDistance"]
 
 BLOCK = 512  # rows of a kernel matrix at once: bounds memory
 
@@ -37,22 +37,6 @@ class KernelDistance(CropMetric):
         sets = torch.cat([torch.ones_like(counts[:1]), counts])
         distances = _distances(rows, self.reference.to(rows), sets.to(rows)).cpu()
         return {"kid": estimate(distances[0].item(), margins(distances[1:]).item())}
-
-
-def kernel_distance(
-    features: Float[Tensor, "samples dimensions"],
-    reference: Float[Tensor, "reference_samples dimensions"],
-) -> float:
-    """Returns the distance, without unit and without an interval.
-
-    Raises:
-        ValueError: If either set has fewer than 2 rows.
-    """
-    for name, rows in (("features", features), ("reference", reference)):
-        if len(rows) < 2:
-            raise ValueError(f"pairs need at least 2 {name}, got {len(rows)}.")
-    features = features.double()
-    return _distances(features, reference.to(features), torch.ones_like(features[:, :1]).T).item()
 
 
 def _distances(

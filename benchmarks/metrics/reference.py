@@ -62,7 +62,7 @@ def reference_of(
         count: How many crops.
         side: Their height and width, in pixels.
         cache: Folder of the kept features.
-        advance: ContextConditioner the number of crops after each chunk.
+        advance: Told the number of crops after each chunk.
     """
     known = processes.once(lambda: any(cache.glob(f"*-{features.fingerprint[:16]}.safetensors")))
     share = processes.share(runs_of(list(range(count)), longest=CHUNK))

@@ -7,10 +7,10 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 from typing_extensions import override
 
-from benchmarks.metrics.state import Canvases, SumMetric, chunks, refuse_misfits
+from benchmarks.metrics.state import Canvases, SumMetric, refuse_misfits
 from strategies.canvas import WindowEdges
 
-__all__ = ["SeamRatio", "WrapError", "seam_ratio"]
+__all__ = ["SeamRatio", "WrapError"]
 
 
 class StepRatio(SumMetric):
@@ -114,23 +114,6 @@ class WrapError(StepRatio):
             if wraps
         ]
         super().__init__("wrap_error", axes=tuple(axes), size=(height, width), seed=seed)
-
-
-def seam_ratio(canvases: Canvases, *, columns: list[int], rows: list[int]) -> float:
-    """Returns `SeamRatio` of these canvases, without an interval.
-
-    Raises:
-        ValueError: As `SeamRatio`; also if there are no canvases.
-    """
-    if not len(canvases):
-        raise ValueError("there must be at least 1 canvas, got 0.")
-    size = (canvases.shape[2], canvases.shape[3])
-    axes = _bordered_axes(columns, rows, *size)
-    sums = [
-        torch.cat([axis.step_sums(canvases[part]).sum(0) for axis in axes])
-        for part in chunks(len(canvases), canvases[0].numel())
-    ]
-    return _ratio(torch.stack(sums).sum(0, keepdim=True), axes, size).item()
 
 
 @dataclasses.dataclass(frozen=True)

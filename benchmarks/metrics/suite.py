@@ -30,6 +30,9 @@ from strategies.canvas import Canvas, WindowEdges
 __all__ = ["LONG_CROPS", "Figures", "MetricSuite", "drift_distance", "inside", "read_off"]
 
 Canvases = UInt8[Tensor, "samples 3 height width"]
+Metrics = dict[str, Metric | MetricCollection]
+Palettes = Float64[Tensor, "seeds directions quantiles"]
+Profiles = Float64[Tensor, "seeds channels rows"]
 SeedImages = UInt8[Tensor, "seeds 3 seed_height seed_width"]
 # Real canvases for seams and curves: their bootstrap standard errors are then 0.007 of a seam ratio
 # of 1, and 4 to 5 % of the drift, on landscapes and on photographs.
@@ -104,9 +107,9 @@ class MetricSuite:
         seeds: SeedImages | None = None,
     ) -> "MetricSuite":
         """Takes real long crops from the data's `test` split, behind those of the reference."""
-        long_crops, why = None, "there is no data (data=none)"
-        if data is not None:
-            first, size, why = len(reference.features), (canvas.height, canvas.width), None
+        long_crops, why = None, "there is no data (data=none)" if data is None else None
+        if data is not None and reference is not None:
+            first, size = len(reference.features), (canvas.height, canvas.width)
             try:
                 long_crops = data.crops("test", LONG_CROPS, *size, first=first)
             except ValueError as error:
@@ -163,15 +166,15 @@ class MetricSuite:
         metrics.update(self.long_crops, torch.arange(len(self.long_crops)))
         return read_off(metrics)
 
-    def _of_crops(self) -> dict[str, Metric]:
+    def _of_crops(self) -> Metrics:
         if self.reference is None:
             return {}
-        of_reference = {
+        of_reference: dict[str, Any] = {
             "reference": self.reference.features,
             "side": self.side,
             "seed": self.seed,
         }
-        metrics: dict[str, Metric] = {
+        metrics: Metrics = {
             "frechet": FrechetDistance(self.features, **of_reference),
             "kernel": KernelDistance(self.features, **of_reference),
         }
@@ -180,11 +183,11 @@ class MetricSuite:
             metrics["manifold"] = PrecisionRecall(self.features, **of_reference)
         return self._wanted(metrics)
 
-    def _of_canvases(self, edges: WindowEdges, starts_at: int) -> dict[str, Metric]:
+    def _of_canvases(self, edges: WindowEdges, starts_at: int) -> Metrics:
         """Returns the figures that need no reference, those that the canvas has room for."""
         height, width, seed = self.canvas.height, self.canvas.width, self.seed
         size = {"height": height, "width": width}
-        metrics: dict[str, Metric] = {
+        metrics: Metrics = {
             "drift": ColourDrift(
                 **size,
                 strip=self.strip,
@@ -216,28 +219,25 @@ class MetricSuite:
             metrics["sky"] = SkyAtTop(seed=seed)
         return self._wanted(metrics)
 
-    def _wanted(self, metrics: dict[str, Metric]) -> dict[str, Metric]:
+    def _wanted(self, metrics: Metrics) -> Metrics:
         return {name: metric for name, metric in metrics.items() if self._wants(name)}
 
     def _wants(self, name: str) -> bool:
         return self.only is None or name in self.only
 
-    def _beside_seeds(self) -> dict[str, Metric]:
+    def _beside_seeds(self) -> Metrics:
         """Returns the figures that compare sample k with seed image k; none without such images."""
-        if self.seeds is None:
+        if self._of_seeds is None:
             return {}
+        palettes, profiles = self._of_seeds
         return {
-            "palette": PaletteDistance(palettes=self._palettes, seed=self.seed),
-            "layout": Layout(profiles=self._profiles, seed=self.seed),
+            "palette": PaletteDistance(palettes=palettes, seed=self.seed),
+            "layout": Layout(profiles=profiles, seed=self.seed),
         }
 
     @functools.cached_property
-    def _palettes(self) -> Float64[Tensor, "seeds directions quantiles"]:
-        return palette_of(self.seeds)
-
-    @functools.cached_property
-    def _profiles(self) -> Float64[Tensor, "seeds channels rows"]:
-        return profile_of(self.seeds)
+    def _of_seeds(self) -> tuple[Palettes, Profiles] | None:
+        return None if self.seeds is None else (palette_of(self.seeds), profile_of(self.seeds))
 
     @functools.cached_property
     def _real_autocorrelation(self) -> Curve | None:
@@ -250,7 +250,9 @@ class MetricSuite:
         )
         metric.distributed_available_fn = alone
         metric.update(self.long_crops, torch.arange(len(self.long_crops)))
-        return metric.compute()["autocorrelation"]
+        curve = metric.compute()["autocorrelation"]
+        assert isinstance(curve, Curve)
+        return curve
 
 
 def alone() -> bool:

@@ -3,6 +3,7 @@
 import inspect
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -64,7 +65,7 @@ class Trial:
         """Measures the strategy.
 
         Args:
-            advance: ContextConditioner the share of the work that has been done.
+            advance: Told the share of the work that has been done.
 
         Raises:
             ValueError: If its canvases are not finite.
@@ -165,10 +166,10 @@ class Trial:
             _changes(painter, wraps=canvas.wrap_width),
         )
 
-    def _values(self, made: Outcome) -> tuple[dict[str, float | None], Sampling | None]:
+    def _values(self, made: Outcome) -> tuple[dict[str, Any], Sampling | None]:
         """Returns the figures, and what samples add to them."""
         figures = self._figures()
-        values = {name: figure(made) for name, figure in figures.items()}
+        values: dict[str, Any] = {name: figure(made) for name, figure in figures.items()}
         if made.groups is None:
             return values, None
         without = [made.groups.without(group) for group in range(len(made.groups))]
@@ -176,7 +177,7 @@ class Trial:
         raw = values["w2"]
         for name, figure in figures.items():
             if values[name] is not None:
-                left_out = [figure(moments) for moments in without]
+                left_out: list[Any] = [figure(moments) for moments in without]
                 values[name], errors[name] = jackknife(values[name], left_out)
         return values, Sampling(raw, self._floor(made.canvases), errors)
 

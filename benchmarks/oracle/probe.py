@@ -34,7 +34,6 @@ __all__ = [
     "Outcome",
     "Recorder",
     "Units",
-    "is_affine",
     "outcome",
 ]
 
@@ -135,7 +134,7 @@ def outcome(
         seed: Seeds the samples.
         differentiable: The same as `make` where gradients are wanted; None if there is no such
             thing. It is not taken at its word.
-        advance: ContextConditioner the share of the work that has been done.
+        advance: Told the share of the work that has been done.
 
     Raises:
         ValueError: If canvases are not finite.
@@ -148,7 +147,8 @@ def outcome(
         rows = jacobian(differentiable)
         error = misfit(rows, make, centre, seed=seed)
         if error < TOLERANCE:
-            square = sum(part.flatten(1) @ part.flatten(1).mT for part in rows.values())
+            products = (part.flatten(1) @ part.flatten(1).mT for part in rows.values())
+            square = sum(products, centre.new_zeros(pixels, pixels))
             advance(1.0)
             return Outcome(centre.flatten(), square, "gradient", pixels, numbers, error)
     error = nonlinearity(make, centre, seed=seed)
@@ -164,11 +164,6 @@ def outcome(
     if not whole.covariance.isfinite().all():
         raise ValueError("canvases must be finite, got some that are not.")
     return Outcome(whole.mean, whole.covariance, "samples", samples, numbers, error, groups)
-
-
-def is_affine(make: Make, *, seed: int) -> bool:
-    """Tells whether canvases are affine in their noise, as far as a few of them can tell."""
-    return nonlinearity(make, make(Recorder()), seed=seed) < TOLERANCE
 
 
 def nonlinearity(make: Make, centre: Image, *, seed: int) -> float:
@@ -219,7 +214,8 @@ def misfit(rows: Rows, make: Make, centre: Image, *, seed: int) -> float:
     made = (make(noise) - centre).flatten(1)
     expected = torch.zeros_like(made)
     for (purpose, step), part in rows.items():
-        drawn = noise.draw(purpose, step, tuple(part.shape[2:]))
+        channels, height, width = part.shape[2:]
+        drawn = noise.draw(purpose, step, (channels, height, width))
         expected += drawn.flatten(1) @ part.flatten(1).mT
     return _relative(made - expected, made)
 

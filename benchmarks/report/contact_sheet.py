@@ -142,7 +142,7 @@ def _bands(rows: dict[str, Canvases], max_samples: int, columns: int) -> Iterato
 
 
 def _common_size(rows: dict[str, Canvases]) -> tuple[int, int]:
-    sizes = {tuple(canvases.shape[-2:]) for canvases in rows.values() if len(canvases)}
+    sizes = {(one.shape[-2], one.shape[-1]) for one in rows.values() if len(one)}
     if len(sizes) != 1:
         raise ValueError(f"canvases must be of one size, and at least one, got sizes {sizes}.")
     return sizes.pop()

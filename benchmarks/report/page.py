@@ -15,6 +15,7 @@ from benchmarks.latency.records import LatencyResults
 from benchmarks.metrics.catalogue import CURVES, FIGURES
 from benchmarks.report.canvases import gallery
 from benchmarks.report.plots import (
+    Unit,
     base_name,
     curve_against_distance,
     drawable,
@@ -40,7 +41,10 @@ __all__ = ["write_report"]
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 STYLE, SCRIPT = TEMPLATE.with_name("page.css"), TEMPLATE.with_name("page.js")
 LATENCY = "latency"  # the folder in a run's own that is looked into by itself
-COST_TITLES = {"pixels": "its evaluated pixels", "seconds": "its seconds for one canvas"}
+COST_TITLES: dict[Unit, str] = {
+    "pixels": "its evaluated pixels",
+    "seconds": "its seconds for one canvas",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Callable
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -190,6 +190,7 @@ def _points(results: Results, unit: Unit) -> list[Point]:
     budgets = Counter(map(base_name, rows))
     points = []
     for row in rows:
+        assert row.cost is not None, "others are not drawable"
         label = "" if budgets[base_name(row)] > 1 else short(row.strategy)
         points.append(Point(row, of(row.cost), label, look(row.strategy).colour))
     return points
@@ -217,10 +218,11 @@ def _draw_budgets(drawing: Figure, axes: Axes, points: list[Point]) -> None:
         own = [point for point in points if base_name(point.row) == name]
         if len(own) == 1:
             continue
-        colour, parallel = own[0].colour, bool(own[0].row.parallel)
+        colour, marker = own[0].colour, MARKERS[bool(own[0].row.parallel)]
+        face = colour if own[0].row.parallel else "white"
         places = sorted(point.place for point in own)
         axes.plot(*zip(*places, strict=True), color=colour, linewidth=1.1, alpha=0.7, label=JOINT)
-        shape = {"marker": MARKERS[parallel], "mfc": colour if parallel else "white", "ms": 6.5}
+        shape: dict[str, Any] = {"marker": marker, "mfc": face, "ms": 6.5}
         handles.append(Line2D([], [], color=colour, linewidth=1.1, label=short(name), **shape))
     if handles:
         drawing.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -232,7 +234,7 @@ def _draw_point(axes: Axes, point: Point) -> None:
     An interval by resampling need not contain its figure, so that bars have centres of their own.
     """
     fid, (x, y) = point.row.figures["fid_plus"], point.place
-    bars = {"fmt": "none", "color": point.colour, "elinewidth": 1.2, "capsize": 2.5}
+    bars: dict[str, Any] = {"fmt": "none", "color": point.colour, "elinewidth": 1.2, "capsize": 2.5}
     across, up = (point.x.upper - point.x.lower) / 2, (fid.high - fid.low) / 2
     axes.errorbar(x, fid.low + up, yerr=up, **bars)
     if across > 0:

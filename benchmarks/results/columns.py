@@ -6,7 +6,7 @@ interval of the main figure and with what a canvas costs.
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from benchmarks.metrics.catalogue import FIGURES, Figure
@@ -38,6 +38,7 @@ ARROWS = {"lower": f" {DOWN}", "higher": f" {UP}", "real": ""}
 MAIN = ("fid_plus", "kid", "seam_ratio", "wrap_error", "colour_drift")
 
 Better = Literal["lower", "higher", "real"]
+Kind = Literal["real", "patches", "strategy", "failed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +46,11 @@ class Shown(Column):
     """A column of the comparison; its name is that of the figure in the catalogue.
 
     Args:
+        cells: Its entries, from top to bottom.
         better: Which way is better, for figures of quality.
     """
 
+    cells: Sequence[Cell]
     better: Better | None = None
 
 
@@ -62,7 +65,7 @@ class Line:
         row: The row itself; None for a failure.
     """
 
-    kind: Literal["real", "patches", "strategy", "failed"]
+    kind: Kind
     title: str
     marked: bool
     row: Row | None
@@ -174,8 +177,9 @@ def _of_cost(line: Line, render: Callable[[Cost], Cell]) -> Cell:
     return Cell(ABSENT) if line.row is None or line.row.cost is None else render(line.row.cost)
 
 
-def _kind(row: Row) -> Literal["real", "patches", "strategy"]:
-    return {REAL: "real", PATCHES: "patches"}.get(row.strategy, "strategy")
+def _kind(row: Row) -> Kind:
+    kinds: dict[str, Kind] = {REAL: "real", PATCHES: "patches"}
+    return kinds.get(row.strategy, "strategy")
 
 
 def _name(line: Line) -> Cell:
@@ -183,7 +187,8 @@ def _name(line: Line) -> Cell:
 
 
 def _parallel(line: Line) -> Cell:
-    return Cell({True: "yes", False: "no", None: ABSENT}[line.row and line.row.parallel])
+    parallel = line.row.parallel if line.row else None
+    return Cell({True: "yes", False: "no", None: ABSENT}[parallel])
 
 
 def _finest(estimates: list[Estimate]) -> int:
@@ -279,7 +284,7 @@ def _with_best(column: Shown, body: list[Line]) -> Shown:
 
 def _loss(line: Line, column: Shown, cell: Cell) -> float | None:
     """Returns what is to be least; None where there is nothing to compare."""
-    if cell.value is None or line.kind != "strategy" or line.marked:
+    if line.row is None or cell.value is None or line.kind != "strategy" or line.marked:
         return None
     if column.better == "real":
         real = line.row.real.get(column.name)

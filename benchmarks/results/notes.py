@@ -76,7 +76,7 @@ def flattened(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
     >>> flattened({"solver": {"num_steps": 18, "churn": None}, "canvas": [32, 192]})
     {'solver.num_steps': '18', 'solver.churn': 'none', 'canvas': '32, 192'}
     """
-    found = {}
+    found: dict[str, str] = {}
     for key, value in settings.items():
         if isinstance(value, dict) and value:
             found |= flattened(value, f"{prefix}{key}.")

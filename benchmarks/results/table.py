@@ -41,8 +41,9 @@ def comparison(results: Results, *, width: int | None = None) -> Table:
             until it fits, and the caption says which. None asks the terminal.
     """
     first, *others = columns(results)
+    names = [dataclasses.replace(cell, text=short(cell.text)) for cell in first.cells]
     return terminal(
-        [dataclasses.replace(first, cells=[short(str(cell)) for cell in first.cells]), *others],
+        [dataclasses.replace(first, cells=names), *others],
         title=results.name,
         notes=notes(results),
         dropped_first=DROPPED_FIRST,

@@ -130,9 +130,13 @@ def columns_of(
     return [Column(head, [cell(row) for row in rows]) for head, cell in cells.items()]
 
 
-def by_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Column]:
+def by_rows(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, is_text: bool = False
+) -> list[Column]:
     """Returns the columns of a table that is given row by row."""
-    return [Column(title, cells) for title, *cells in zip(head, *rows, strict=True)]
+    return [
+        Column(title, cells, is_text=is_text) for title, *cells in zip(head, *rows, strict=True)
+    ]
 
 
 def terminal(
@@ -198,7 +202,7 @@ def tabular(columns: Sequence[Column], *, baselines: int = 0) -> str:
     titles, _, details = zip(*(column.head.partition("\n") for column in columns), strict=True)
     layout = "".join("l" if column.is_text or not k else "r" for k, column in enumerate(columns))
     heads = [[*map(escaped, titles)], [*map(_small, details)]]
-    rows = list(zip(*(map(_latex_cell, column.cells) for column in columns), strict=True))
+    rows = [[*map(_latex_cell, row)] for row in zip(*(c.cells for c in columns), strict=True)]
     parts = [heads if any(heads[1]) else heads[:1], rows[:baselines], rows[baselines:]]
     body = ["\n".join(" & ".join(row) + r" \\" for row in part) for part in parts if part]
     return "\n".join(

@@ -78,7 +78,7 @@ def study(
         "root": str(root),
         "clip": str(clip),
         "dino": str(dino),
-        "views": str(tuple(views)),
+        "views": str(views),
         "code": study_hash(scale),
     }
     other = differs(folder / "settings.json", settings)
@@ -114,7 +114,7 @@ def study(
             seed=seed,
             folder=folder,
             scale=scale,
-            views=tuple(views),
+            views=views,
             weights=weights,
             data=_training_flags(root),
         )

@@ -114,9 +114,9 @@ class Training(StudyTraining):
                 f"{network}.guide=true",
                 "--model.context.guide=lightning_modules.guides.FadingGuide",
             ]
-        backbone = self.backbone
-        if backbone is not None:
-            settings = self._backbone_settings
+        settings = self._backbone_settings
+        if settings is not None:
+            backbone = build(settings)
             words += [
                 f"--model.context.backbone={settings['class_path']}",
                 *(

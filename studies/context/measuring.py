@@ -98,7 +98,7 @@ class Measuring:
                 backbone,
                 self.data,
                 split,
-                view=tuple(denoiser.told_by["view"]),
+                view=_view(denoiser),
                 count=self.completions,
                 solver=Heun(num_steps=self.num_steps),
                 seed=training.seed,
@@ -113,7 +113,7 @@ class Measuring:
         if backbone is None:
             return {}
         backbone = backbone.to(resolve_device(self.device))
-        height, width = denoiser.told_by["view"]
+        height, width = _view(denoiser)
         images = self.data.crops("test", len(self.prompts), height, width).float() / 127.5 - 1
         tokens = {"images": backbone(images)}
         if backbone.has_text:
@@ -124,3 +124,10 @@ class Measuring:
             kind: response(strategy, denoiser, canvas, rows, seed=training.seed)
             for kind, rows in tokens.items()
         }
+
+
+def _view(denoiser: EDMPrecond) -> tuple[int, int]:
+    """Returns height and width of the views of a training, in pixels."""
+    assert denoiser.told_by is not None, "every network of the study is trained with contexts"
+    height, width = denoiser.told_by["view"]
+    return height, width

@@ -1,7 +1,9 @@
 """Which rows there are: weights and weak branches, at equal evaluations and at equal steps."""
 
 import dataclasses
+from typing import Any
 
+from benchmarks.inpainting.masks import MaskName
 from benchmarks.inpainting.settings import chosen
 from benchmarks.inpainting.study import Trial, within
 from benchmarks.metrics.texture import OCTAVES
@@ -13,7 +15,7 @@ from studies.guidance.settings import BRANCHES
 
 __all__ = ["EQUAL_STEPS", "MASK", "planned"]
 
-MASK = "half"
+MASK: MaskName = "half"
 EQUAL_STEPS = "equal steps"
 UNGUIDED = 1.0
 SMALLEST = 2**OCTAVES
@@ -56,7 +58,9 @@ def guided(strategy: Strategy, weight: float, branch: str | None) -> Strategy:
     Raises:
         ValueError: If it has no such setting.
     """
-    changes = {"guidance": weight} | ({} if branch is None else {"weak_branch": branch})
+    changes: dict[str, Any] = {"guidance": weight}
+    if branch is not None:
+        changes["weak_branch"] = branch
     known = {field.name for field in dataclasses.fields(strategy)}
     for name in changes:
         if name not in known:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from benchmarks.metrics.estimates import Estimate
 from benchmarks.oracle.records import OracleRow
 from benchmarks.tables.columns import ABSENT, PLUS_MINUS, by_rows, fixed, markdown
+from studies.half_patches.estimates import Way
 from studies.harness import Run, cells
 
 __all__ = ["canvas_table", "excess_table", "perfect_table"]
@@ -19,7 +20,7 @@ FIGURES = {
 }
 
 
-def perfect_table(found: Mapping[tuple[str, str], OracleRow]) -> str:
+def perfect_table(found: Mapping[tuple[str, Way], OracleRow]) -> str:
     """Returns a table of the oracle's rows, by field and way."""
     head = ["field", "variables", "W2²", "error of the mean", "variance at seams"]
     rows = [
@@ -29,7 +30,7 @@ def perfect_table(found: Mapping[tuple[str, str], OracleRow]) -> str:
     return markdown(by_rows(head, rows))
 
 
-def excess_table(found: Mapping[tuple[str, str], list[Estimate]], levels: Sequence[float]) -> str:
+def excess_table(found: Mapping[tuple[str, Way], list[Estimate]], levels: Sequence[float]) -> str:
     """Returns a table of excess errors in percent, by denoiser and way."""
     head = ["denoiser", "variables", *(f"sigma {level:g}" for level in levels)]
     rows = [
@@ -39,7 +40,7 @@ def excess_table(found: Mapping[tuple[str, str], list[Estimate]], levels: Sequen
     return markdown(by_rows(head, rows))
 
 
-def canvas_table(found: Mapping[tuple[str, str], Run]) -> str:
+def canvas_table(found: Mapping[tuple[str, Way], Run]) -> str:
     """Returns a table of the harness's rows, by denoiser and way."""
     head = ["denoiser", "variables", *FIGURES.values(), "pixels evaluated per pixel"]
     rows = []

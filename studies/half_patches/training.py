@@ -19,7 +19,7 @@ Data = Literal["landscapes", "fields"]
 # The two networks by short names: what share of their batches is halves.
 NETWORKS: Mapping[str, float] = MappingProxyType({"halves": 0.5, "wholes": 0.0})
 # Patches of the fields are small, so that a network comes near to what is exact.
-DATA: Mapping[Data, tuple[str, ...]] = MappingProxyType(
+DATA: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "landscapes": (),
         "fields": (

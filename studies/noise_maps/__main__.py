@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import auto_cli
 from torch import Tensor
@@ -24,7 +25,7 @@ __all__ = ["compare"]
 
 def samplers(p_mean: float, p_std: float, region_multiple: int) -> dict[str, NoiseLevels]:
     """Returns every sampler of training levels, by its short name."""
-    ordinary = {"p_mean": p_mean, "p_std": p_std}
+    ordinary: dict[str, Any] = {"p_mean": p_mean, "p_std": p_std}
     regions = ordinary | {"region_multiple": region_multiple}
     return {
         "shared": Shared(**ordinary),
@@ -64,7 +65,7 @@ def compare(
         return 2
     output.parent.mkdir(parents=True, exist_ok=True)
     trained = {name: trained_maps(levels, count) for name, levels in chosen.items()}
-    visited = {
+    visited: dict[str, Tensor] = {
         name: figures_of(chosen["shared"], visited_maps(name, num_steps=num_steps))
         for name in (*SCHEDULES, CONVEYOR)
     }

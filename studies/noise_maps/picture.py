@@ -14,7 +14,7 @@ from studies.noise_maps.figures import FIGURES
 __all__ = ["draw"]
 
 FONT, DOTS = 10, 110  # points, dots an inch
-BINS = np.linspace(0, 1, 33)
+BINS = np.linspace(0, 1, 33).tolist()
 MOST = 1500  # points of a cloud
 
 Figures = Float64[Tensor, "_ figures"]

@@ -1,6 +1,6 @@
 """The maps of levels that each way of sampling visits, as the denoiser sees them."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -10,14 +10,15 @@ from denoisers.contract import Image, Sigma, Variance
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from sampling.noise import CanvasNoise
 from sampling.solvers import Heun, SingleStepSolver
-from strategies.async_patch import AsyncPatch
+from strategies.async_patch import AsyncPatch, Schedule
 from strategies.canvas import Canvas
 from strategies.conveyor import Conveyor
 
 __all__ = ["CONVEYOR", "SCHEDULES", "visited_maps"]
 
-SCHEDULES = ("joint", "sequential", "wavefront", "uncertainty", "dual_loop")
-CONVEYOR = "conveyor"
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+CONVEYOR: Literal["conveyor"] = "conveyor"
+Way = Literal[Schedule, "conveyor"]
 
 Maps = Float[Tensor, "maps 1 height width"]
 
@@ -59,7 +60,7 @@ class Watching:
 
 
 def visited_maps(
-    schedule: str, *, patch_size: int = 32, num_steps: int = 18, strips: int = 2, blocks: int = 24
+    schedule: Way, *, patch_size: int = 32, num_steps: int = 18, strips: int = 2, blocks: int = 24
 ) -> Maps:
     """Returns every map that a denoiser of patches is shown under a schedule.
 

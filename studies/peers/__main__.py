@@ -13,6 +13,7 @@ import torch
 import transformers.utils.logging
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from benchmarks.experiment.folder import Experiment
 from patchcanvas.cli.entry import carried_out
@@ -141,15 +142,16 @@ class Run:
 
     def _warmed_up(self, entrants: list[Entrant], advance: Callable[[], None]) -> list[Row]:
         """Runs everything once untimed; returns what it asked for, and how far latents differ."""
-        rows, theirs = [], None
+        rows: list[Row] = []
+        latents: list[Tensor] = []
         for entrant in entrants:
             made, difference = entrant.maker.made(entrant.job), None
-            if entrant.name in SAME_METHOD and not entrant.job.decoded:
-                theirs = made.images if theirs is None else theirs
-                difference = float((made.images - theirs).abs().max())
+            if entrant.name in SAME_METHOD and not entrant.job.decoded and made.images is not None:
+                latents.append(made.images)
+                difference = float((made.images - latents[0]).abs().max())
             rows.append(Row.of(*entrant.key, made.timing, difference))
             advance()
-        self.results.deviation = float(theirs.std())
+        self.results.deviation = float(latents[0].std())
         return rows
 
 

@@ -117,7 +117,8 @@ def cases(job: Job) -> list[Case]:
 
 def found(case: Case, theirs: Side, ours: Side) -> Finding:
     """Returns a defect measured on both sides; what a side raises takes the place of a number."""
-    figures, said = {}, {}
+    figures: dict[str, float | None] = {}
+    said: dict[str, str] = {}
     for name, side in (("theirs", theirs), ("ours", ours)):
         try:
             figures[name] = case.figure(side, case.job)

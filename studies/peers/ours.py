@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from denoisers.guidance import Guided
+from denoisers.pretrained.autoencoder import Autoencoder
 from denoisers.pretrained.model import PretrainedModel
+from denoisers.pretrained.text import PromptEncoder
 from sampling.diffusers_solver import Diffusers
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -32,6 +34,18 @@ class Ours:
     model: PretrainedModel
     strategy: Callable[..., Strategy]
 
+    @property
+    def autoencoder(self) -> Autoencoder:
+        """Between images and latents; the peer's pipeline has one as well."""
+        assert self.model.autoencoder is not None
+        return self.model.autoencoder
+
+    @property
+    def prompts(self) -> PromptEncoder:
+        """The text encoders; the peer's pipeline has them as well."""
+        assert self.model.prompts is not None
+        return self.model.prompts
+
     def made(self, job: Job) -> Made:
         """Makes a panorama, timed from the prompt on, as the peer's is.
 
@@ -48,8 +62,8 @@ class Ours:
         solver = Diffusers(num_steps=job.num_steps, scheduler="ddim").fitted(self.model.denoiser)
         strategy, canvas = self.strategy(solver=solver), self._canvas(job)
         if job.decoded:
-            strategy = on_latents(strategy, self.model.autoencoder)
-        text = self.model.prompts([job.prompt])
+            strategy = on_latents(strategy, self.autoencoder)
+        text = self.prompts([job.prompt])
         return strategy.generate(
             Guided(self.model.denoiser, job.guidance),
             canvas,
@@ -63,9 +77,7 @@ class Ours:
         return Canvas(
             height=job.height // scale,
             width=job.width // scale,
-            channels=self.model.autoencoder.channels
-            if job.decoded
-            else self.model.denoiser.channels,
+            channels=(self.autoencoder if job.decoded else self.model.denoiser).channels,
             wrap_width=job.circular,
         )
 
@@ -99,5 +111,5 @@ class Forwards:
         return {
             "sample": torch.randn(shape, generator=generator),
             "timestep": torch.full(shape[:1], 500.0),
-            "encoder_hidden_states": self.ours.model.prompts([job.prompt] * shape[0]).tokens,
+            "encoder_hidden_states": self.ours.prompts([job.prompt] * shape[0]).tokens,
         }

@@ -47,6 +47,9 @@ class Worker:
                     stderr=log,
                     text=True,
                 )
+                assert self._process.stdin is not None
+                assert self._process.stdout is not None
+                self._requests, self._answers = self._process.stdin, self._process.stdout
             except OSError as error:
                 raise ValueError(
                     f"python must be a Python interpreter that has diffusers, got {python} "
@@ -75,8 +78,8 @@ class Worker:
             OSError: If the process has ended.
         """
         try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
+            self._requests.write(json.dumps(request) + "\n")
+            self._requests.flush()
         except BrokenPipeError as error:
             raise self._ended() from error
         return self._answer()
@@ -84,12 +87,12 @@ class Worker:
     def close(self) -> None:
         """Lets the process end."""
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._requests.close()
         self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
 
     def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             raise self._ended()
         answer = json.loads(line)

@@ -41,7 +41,7 @@ class Counted:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.shapes: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[int, int, int, int]] = []
         self.seconds = 0.0
         self._begun = 0.0
 
@@ -92,12 +92,13 @@ class Copies:
 
     def __enter__(self) -> "Copies":
         if hasattr(self.module, "copy"):
-            self.module.copy = types.SimpleNamespace(copy=copy.copy, deepcopy=self._deepcopy)
+            own = types.SimpleNamespace(copy=copy.copy, deepcopy=self._deepcopy)
+            vars(self.module)["copy"] = own
         return self
 
     def __exit__(self, *_: object) -> None:
         if hasattr(self.module, "copy"):
-            self.module.copy = copy
+            vars(self.module)["copy"] = copy
 
     def _deepcopy(self, value: Any) -> Any:
         begun = time.perf_counter()
