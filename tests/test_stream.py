@@ -21,6 +21,7 @@ from denoisers.checkpoint import load_denoiser, save_denoiser
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
 from patchcanvas.cli.settings import DEFAULT_SOLVER
+from patchcanvas.model import load_own
 from patchcanvas.pictures import read_picture, write_picture
 from patchcanvas.streaming.command import conveyor_of, known_strip, main
 from patchcanvas.streaming.folder import StripFolder
@@ -481,7 +482,7 @@ def test_wrong_settings_are_refused_in_one_sentence(arguments, message):
 def test_a_bare_command_has_the_solver_of_the_harness_and_weights_that_know_maps():
     settings = read_command([]).settings
     assert settings.solver == DEFAULT_SOLVER
-    denoiser = load_denoiser(ROOT / settings.denoiser)
+    denoiser = load_own(settings.denoiser).denoiser
     assert denoiser.network.level_channel
     # Half of the window is finished at a time.
     assert conveyor_of(settings, denoiser).belt(denoiser).block == denoiser.patch_size // 2
