@@ -28,8 +28,6 @@ FENCED = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(
     r"^    ((?:python -m|patchcanvas) .*)$|`((?:python -m|patchcanvas) [^`]+)`", re.MULTILINE
 )
-    r"^    ((?:python -m|patchcanvas) .*)$|`((?:python -m|patchcanvas) [^`]+)`", re.M
-)
 FILE = re.compile(r"(?<![\w/.])(?:configs|docs|checkpoints)/[\w./-]*\w")
 # Stand for a user's own words, classes, or whatever the sentence is about.
 OPEN = re.compile(r"…|--help|my_module|my_package|pytest|lightning_modules")
