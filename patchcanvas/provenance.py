@@ -60,7 +60,7 @@ class Provenance:
         format: Of this record; another one has other fields.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     program: str
     command: list[str]
     row: str

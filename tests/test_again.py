@@ -108,7 +108,7 @@ def test_the_record_is_text_of_the_png_and_the_pixels_are_what_they_were(tmp_pat
     assert chunks[b"IDAT"] == chunks_of(plain)[b"IDAT"]
     keyword, _, text = chunks[b"tEXt"].partition(b"\0")
     assert keyword == CHUNK.encode() == b"patchcanvas"
-    assert json.loads(text) == {"format": 1} | dataclasses.asdict(ORIGIN)
+    assert json.loads(text) == {"format": 2} | dataclasses.asdict(ORIGIN)
     assert b"tEXt" not in chunks_of(plain)
 
 
@@ -295,7 +295,7 @@ def test_what_cannot_be_made_again_is_said(painted, tmp_path, capsys):
     texts.add_text(CHUNK, '{"format": 1, "program": "benchm')
     Picture.new("RGB", (4, 4)).save(damaged, pnginfo=texts)
     newer, texts = tmp_path / "newer.png", PngInfo()
-    texts.add_text(CHUNK, '{"format": 2}')
+    texts.add_text(CHUNK, '{"format": 3}')
     Picture.new("RGB", (4, 4)).save(newer, pnginfo=texts)
     other = with_origin(painted, tmp_path / "other.png", program="patchcanvas.streaming")
     for words, message in (

@@ -62,7 +62,8 @@ def commands() -> list[tuple[str, str, str]]:
     """The page, the program and the words of every command, each once."""
     found = {}
     for page in PAGES:
-        text = re.sub(r"\\\n\s+", " ", FENCED.sub("", page.read_text()))
+        text = page.read_text().partition("## Renamed")[0]  # whose commands are no more
+        text = re.sub(r"\\\n\s+", " ", FENCED.sub("", text))
         for match in COMMAND.finditer(text):
             line = " ".join((match[1] or match[2]).split())
             if OPEN.search(line):
@@ -83,8 +84,8 @@ def elsewhere(tmp_path_factory) -> Path:
     for name in ("DIR", "photos"):
         (folder / name).mkdir()
         for number in range(12):
-            pixels = torch.randint(256, (96, 96, 3), dtype=torch.uint8).numpy()
-            Picture.fromarray(pixels).save(folder / name / f"{number}.png")
+            image = Picture.new("RGB", (1200, 1200), (20 * number, 0, 0))
+            image.save(folder / name / f"{number}.png")
     for name in ("configs", "checkpoints", "docs"):
         (folder / name).symlink_to(ROOT / name)
     for name in ("photo.jpg", "IMAGE", "mask.png", "MASK", "PICTURE", "PICTURE.png"):
@@ -109,10 +110,8 @@ def test_a_command_of_the_documentation_is_understood(page, program, words, else
     monkeypatch.chdir(elsewhere)
     if program in WITHOUT:
         assert importlib.util.find_spec(program), page
-    elif words or program in READERS:
+    elif words or program.startswith(("benchmarks", "studies")):  # else a name in a sentence
         asked = shlex.split(words)
-        if program == "patchcanvas outpaint" and not asked:
-            return  # the name of the command in a sentence
         reader(program)(asked)
 
 

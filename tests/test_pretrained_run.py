@@ -99,7 +99,7 @@ def test_a_flow_runs_on_its_own_ladder(tmp_path, models):
     (row,) = record["rows"]
     levels = row["settings"]["solver"]["levels"]
     assert levels["class"].endswith("FlowLevels")
-    assert row["fingerprint"]["context"]["guidance"] == 7.0  # the pipeline's own default
+    assert row["fingerprint"]["context"]["guidance_scale"] == 7.0  # the pipeline's own default
 
 
 def test_costs_are_in_the_denoisers_own_pixels(tmp_path, models):
@@ -193,7 +193,7 @@ def test_how_the_work_is_done_hardly_changes_what_comes_out(tmp_path, models, pl
         (["kind=pixels", "context.label=3"], "label must be left out, got 3"),
         (["kind=latents", "context=seed_image"], "context.mode must be auto or text, got seed_im"),
         (["kind=latents", "context.prompt=a", "context.guide=plan"], "context.guide must be left"),
-        (["kind=latents", "context.guidance_scale=3"], "guidance=3.* has no use without"),
+        (["kind=latents", "context.guidance_scale=3"], "guidance_scale=3.* has no use without"),
         (["kind=latents", "canvas.width=20"], "at least one window .*latent pixels, 4 px"),
         (["kind=latents", "canvas.width=130", "canvas.wrap_width=true"], "nearest are 128 and 132"),
         (["kind=latents", "runtime.offload=model"], "device must not be cpu"),

@@ -104,7 +104,7 @@ def test_without_a_terminal_every_row_is_told_as_it_is_finished(arguments, tmp_p
     said = capsys.readouterr().err.splitlines()
     rows = [line for line in said if ": FID+ " in line]
     assert [row.partition(":")[0] for row in rows] == ["real", "patches", "naive", "diffcollage"]
-    assert all(re.search(r" network calls, \S+ s a canvas$", row) for row in rows[2:])
+    assert all(re.search(r" forward passes, \S+ s a canvas$", row) for row in rows[2:])
 
 
 def test_costs_are_the_closed_forms(arguments, tmp_path):
