@@ -591,7 +591,7 @@ def test_bad_settings_are_refused(options, message):
 def test_an_unknown_schedule_is_refused(monkeypatch):
     # In the tests the type checker would speak first.
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(ValueError, match=r"one of joint, .*dual_loop, got 'diagonal'"):
+    with pytest.raises(ValueError, match=r"schedule .* 'diagonal'"):
         AsyncPatch(schedule="diagonal")
-    with pytest.raises(ValueError, match="one of current_level, pure_noise, got 'none'"):
+    with pytest.raises(ValueError, match=r"weak_branch .* 'none'"):
         AsyncPatch(weak_branch="none")

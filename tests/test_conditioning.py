@@ -24,6 +24,7 @@ from strategies.direct import Direct
 from strategies.multidiffusion import MultiDiffusion
 from strategies.naive import Naive
 from strategies.reconstruction import Reconstruction
+from tests.doubles import awake
 
 # Dense solves of some hundred pixels whose condition numbers are below 10^5, in float64.
 ROUNDING = {"atol": 1e-10, "rtol": 1e-10}
@@ -209,10 +210,7 @@ def test_half_precision_keeps_the_step_at_high_noise():
 def network() -> EDMPrecond:
     """A U-Net with attention that has no weight of 0, as if trained, in float64."""
     unet = UNet(channels=(8, 8), blocks=(1, 1), head_channels=8, patchify=1, features=8)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in unet.parameters():
-        nn.init.normal_(parameter, std=0.2, generator=generator)
-    return EDMPrecond(unet, patch_size=8).double()
+    return EDMPrecond(awake(unet, std=0.2), patch_size=8).double()
 
 
 @pytest.mark.parametrize("sigma", [0.002, 1.0, 80.0])

@@ -355,7 +355,7 @@ def test_unknown_ways_are_refused():
     # As it is outside of pytest, where annotations are not checked.
     made = DiffCollage()
     object.__setattr__(made, "variables", "half_size")
-    with pytest.raises(ValueError, match=r"variables must be one of own_size, .* got 'half_size'"):
+    with pytest.raises(ValueError, match=r"variables .* 'half_size'"):
         inspect.unwrap(DiffCollage.__post_init__)(made)
 
 

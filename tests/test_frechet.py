@@ -146,6 +146,12 @@ def test_interval_is_about_the_value_and_repeats_by_seed():
     assert frechet_with_interval(features, reference, groups=10, seed=4) != first
 
 
+def test_no_distance_is_below_zero_and_no_interval_reaches_there():
+    found = frechet_with_interval(normal(60, 1, seed=21), normal(2000, 1, seed=22))
+    assert 0 < found.value < found.high - found.value
+    assert found.low == 0.0
+
+
 def test_resampling_leaves_the_callers_random_state_alone():
     before = torch.get_rng_state()
     frechet_with_interval(normal(10, 2, seed=0), normal(10, 2, seed=1), groups=2)
@@ -160,7 +166,7 @@ def test_too_few_samples_are_refused(counts):
 
 
 def test_differing_dimensions_are_refused():
-    with pytest.raises(ValueError, match="same dimensions, got 3 and 4"):
+    with pytest.raises(ValueError, match="dimensions, got 3 and 4"):
         frechet_distance(torch.zeros(5, 3), torch.zeros(5, 4))
 
 
@@ -172,12 +178,12 @@ def test_features_that_are_not_finite_are_refused():
 
 
 def test_too_few_groups_are_refused():
-    with pytest.raises(ValueError, match="groups must be from 2 to 5, the canvases, got 1"):
+    with pytest.raises(ValueError, match=r"groups .* got 1"):
         frechet_with_interval(normal(5, 3, seed=0), normal(5, 3, seed=1), groups=1)
 
 
 def test_an_interval_needs_three_canvases():
-    with pytest.raises(ValueError, match="there must be 2 left, got 2 in all"):
+    with pytest.raises(ValueError, match="got 2 in all"):
         frechet_with_interval(normal(2, 3, seed=0), normal(5, 3, seed=1))
     three = frechet_with_interval(normal(3, 3, seed=0), normal(5, 3, seed=1))
     assert three.low < three.value < three.high < float("inf")
@@ -230,7 +236,7 @@ def test_the_limit_of_groups_of_several():
 
 
 def test_the_limit_needs_two_rows_in_either_half():
-    with pytest.raises(ValueError, match="both halves must have 2 canvases, got 3 in all"):
+    with pytest.raises(ValueError, match=r"halves .* got 3 in all"):
         frechet_limit(normal(3, 2, seed=0), normal(9, 2, seed=1))
 
 

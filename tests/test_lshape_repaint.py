@@ -220,13 +220,13 @@ def test_what_no_block_has_painted_starts_as_noise():
 @pytest.mark.parametrize("name", ["jump_length", "jump_n_sample"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_jumps_are_at_least_one(name, value):
-    with pytest.raises(ValueError, match=rf"{name} must be at least 1, got {value}\."):
+    with pytest.raises(ValueError, match=f"{name} .* got {value}"):
         LShapeRepaint(**{name: value})
 
 
 @pytest.mark.parametrize("jump_length", [5, 6])
 def test_jumps_over_the_whole_ladder_are_refused(jump_length):
-    message = rf"jump_length must be below solver.num_steps=5, .* got {jump_length}\."
+    message = rf"jump_length .* got {jump_length}\."
     with pytest.raises(ValueError, match=message):
         LShapeRepaint(solver=Euler(num_steps=5), jump_length=jump_length)
     LShapeRepaint(solver=Euler(num_steps=jump_length + 1), jump_length=jump_length)
@@ -241,7 +241,7 @@ class Remembering(Solver):
 
 def test_solvers_that_remember_earlier_steps_are_refused_before_any_call():
     denoiser, strategy = Blurred(), LShapeRepaint(solver=Remembering())
-    hint = "lshape_repaint walks .* choose solver=heun or solver=euler .*, got Remembering"
+    hint = "solver=heun .* got Remembering"
     with pytest.raises(ValueError, match=hint):
         strategy.generate(denoiser, Canvas(height=8, width=16), noise())
     assert not denoiser.batches
@@ -250,7 +250,7 @@ def test_solvers_that_remember_earlier_steps_are_refused_before_any_call():
 def test_blocks_of_odd_sides_are_refused_before_any_call():
     denoiser = Blurred()
     denoiser.multiple = 1
-    with pytest.raises(ValueError, match="even, a block has four quadrants, got 5"):
+    with pytest.raises(ValueError, match=r"window .* even, .* got 5"):
         LShapeRepaint(window=(8, 5)).generate(denoiser, Canvas(height=8, width=16), noise())
     assert not denoiser.batches
 

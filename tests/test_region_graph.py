@@ -264,35 +264,33 @@ class Refusing:
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        (((0, 0, 8, 12),), "at row 8, column 0 they sum to 0: add a region there."),
-        (((0, 0, 12, 8), (4, 4, 8, 8)), "at row 0, column 8 they sum to 0: add a region there."),
+        (((0, 0, 8, 12),), "at row 8, column 0 they sum to 0"),
+        (((0, 0, 12, 8), (4, 4, 8, 8)), "at row 0, column 8 they sum to 0"),
         (
             ((0, 0, 12, 8, 1), (0, 6, 12, 6, 1)),
-            "at row 0, column 6 they sum to 2: change the counts there, or add a region.",
+            "at row 0, column 6 they sum to 2",
         ),
         (
             ((0, 0, 12, 12, 1), (4, 2, 2, 2, -3)),
-            "at row 4, column 2 they sum to -2: change the counts there, or add a region.",
+            "at row 4, column 2 they sum to -2",
         ),
-        (((0, 0, 12, 12, 0),), "at row 0, column 0 they sum to 0: change the counts there"),
+        (((0, 0, 12, 12, 0),), "at row 0, column 0 they sum to 0"),
         (
             ((0, 0, 12, 7), (0, 6, 12, 6)),
-            "multiples of the denoiser's 2 px, got 12 x 7 px at row 0",
+            "2 px, got 12 x 7 px at row 0",
         ),
         (
             ((0, 0, 12, 8), (0, 5, 12, 6), (0, 6, 12, 6)),
-            "and of what regions share, must be multiples of the denoiser's 2 px, got 12 x 5 px "
-            "at row 0, column 6.",
+            "2 px, got 12 x 5 px at row 0, column 6",
         ),
         (
             ((0, 6, 12, 8),),
-            "inside the canvas of 12 x 12 px (along an axis that wraps: be no longer than it), got "
-            "12 x 8 px at row 0, column 6.",
+            "got 12 x 8 px at row 0, column 6",
         ),
-        (((-2, 0, 12, 12),), "inside the canvas of 12 x 12 px"),
-        (((0, 0, 14, 12),), "got 14 x 12 px at row 0, column 0."),
-        (((0, 0, 0, 12),), "a region must have pixels"),
-        (((0, 0, 12, -2),), "a region must have pixels"),
+        (((-2, 0, 12, 12),), "at row -2, column 0"),
+        (((0, 0, 14, 12),), "got 14 x 12 px at row 0, column 0"),
+        (((0, 0, 0, 12),), "got 0 x 12 px"),
+        (((0, 0, 12, -2),), "got 12 x -2 px"),
     ],
 )
 def test_regions_that_are_no_cover_are_refused(regions, message):
@@ -314,7 +312,7 @@ def test_regions_up_to_a_window_may_be_of_any_size_where_they_are_filled(regions
     denoiser, canvas = Refusing(), Canvas(height=8, width=12, channels=1)
     if message is None:
         strategy.groups(denoiser, canvas)
-        with pytest.raises(ValueError, match="must be multiples of the denoiser's 2 px"):
+        with pytest.raises(ValueError, match=r"multiples of .* 2 px"):
             dataclasses.replace(strategy, variables="own_size").groups(denoiser, canvas)
         return
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -324,9 +322,7 @@ def test_regions_up_to_a_window_may_be_of_any_size_where_they_are_filled(regions
 def test_a_region_may_be_as_long_as_a_loop_and_no_longer():
     canvas = Canvas(height=12, width=12, channels=1, wrap_width=True)
     DiffCollage(regions=((0, 6, 12, 12),)).canvas_denoiser(Refusing(), canvas)
-    with pytest.raises(
-        ValueError, match=r"be no longer than it.*got 12 x 14 px at row 0, column 6"
-    ):
+    with pytest.raises(ValueError, match="got 12 x 14 px at row 0, column 6"):
         DiffCollage(regions=((0, 6, 12, 14),)).canvas_denoiser(Refusing(), canvas)
     with pytest.raises(ValueError, match="got 12 x 12 px at row 6, column 0"):
         DiffCollage(regions=((6, 0, 12, 12),)).canvas_denoiser(Refusing(), canvas)
@@ -335,21 +331,20 @@ def test_a_region_may_be_as_long_as_a_loop_and_no_longer():
 @pytest.mark.parametrize(
     ("regions", "got"),
     [
-        ((), "got none."),
-        (((0, 0, 8),), "got lists of 3 numbers."),
-        (((0, 0, 8, 8), (0, 4, 8, 8, 1)), "got lists of 4 and 5 numbers."),
-        (((0, 0, 8, 8, 1, 1),), "got lists of 6 numbers."),
+        ((), "got none"),
+        (((0, 0, 8),), "got lists of 3 numbers"),
+        (((0, 0, 8, 8), (0, 4, 8, 8, 1)), "got lists of 4 and 5 numbers"),
+        (((0, 0, 8, 8, 1, 1),), "got lists of 6 numbers"),
     ],
 )
 def test_lists_of_other_lengths_are_refused(regions, got):
-    message = f"(top, left, height, width) each, or (top, left, height, width, count) each, {got}"
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=f"regions .* {got}"):
         DiffCollage(regions=regions)
 
 
 @pytest.mark.parametrize("name", ["window", "overlap"])
 def test_windows_are_laid_out_in_one_way_only(name):
-    with pytest.raises(ValueError, match=f"where all windows lie: {name} must not be .*, got 4"):
+    with pytest.raises(ValueError, match=f"{name} .* got 4"):
         DiffCollage(regions=((0, 0, 8, 8),), **{name: 4})
 
 

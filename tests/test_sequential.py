@@ -492,8 +492,8 @@ def test_a_biased_strategy_closes_a_loop_nearly_as_well_as_it_goes_on(strategy, 
 @pytest.mark.parametrize(
     ("length", "message"),
     [
-        (8, r"at least 3 strides of 4 px = 12 px long, got 8 px\."),
-        (22, r"a multiple of 4 px and at least 8 px, got 22 px; .* 20 and 24 px\."),
+        (8, "12 px .* got 8 px"),
+        (22, "got 22 px; .* 20 and 24 px"),
     ],
 )
 @pytest.mark.parametrize("axis", ["height", "width"])
@@ -507,7 +507,7 @@ def test_loops_that_cannot_be_filled_are_refused_before_any_call(strategy, lengt
 
 @pytest.mark.parametrize("overlap", [-1, 0, 5, 8])
 def test_overlaps_of_more_than_half_a_window_or_of_nothing_are_refused(overlap):
-    with pytest.raises(ValueError, match=rf"in \(0, window / 2\], got {overlap} for window=8"):
+    with pytest.raises(ValueError, match=f"window / 2.* got {overlap}"):
         built(Replacement, overlap=overlap).generate(Blurred(), CHAIN, noise())
 
 
@@ -515,7 +515,7 @@ def test_unknown_orders_are_refused():
     strategy = built(Replacement)
     # The constructor's own annotation would refuse it first, but under pytest alone.
     object.__setattr__(strategy, "order", "spiral")
-    with pytest.raises(ValueError, match="order must be one of wavefront, raster, got 'spiral'"):
+    with pytest.raises(ValueError, match=r"order .* 'spiral'"):
         strategy.__post_init__()
 
 

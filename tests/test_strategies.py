@@ -433,7 +433,7 @@ CANVAS = Canvas(height=8, width=20)
 @pytest.mark.parametrize(("height", "width", "short"), [(7, 20, 7), (20, 6, 6), (1, 1, 1)])
 def test_a_canvas_smaller_than_a_window_is_refused(strategy, height, width, short):
     denoiser, canvas = independent(), Canvas(height=height, width=width)
-    with pytest.raises(ValueError, match=rf"at least one window of 8 px .* got .*\b{short}\b"):
+    with pytest.raises(ValueError, match=rf"8 px .* got .*\b{short}\b"):
         built(strategy).generate(denoiser, canvas, CanvasNoise(0, [0]))
     assert not denoiser.calls
 
@@ -441,7 +441,7 @@ def test_a_canvas_smaller_than_a_window_is_refused(strategy, height, width, shor
 @every_strategy
 def test_windows_that_the_network_cannot_take_are_refused(strategy):
     denoiser = independent()
-    with pytest.raises(ValueError, match="multiple of the denoiser's 2 px, got 7"):
+    with pytest.raises(ValueError, match="2 px, got 7"):
         built(strategy, window=7).generate(denoiser, CANVAS, CanvasNoise(0, [0]))
     assert not denoiser.calls
 
@@ -449,7 +449,7 @@ def test_windows_that_the_network_cannot_take_are_refused(strategy):
 @every_strategy
 def test_other_channels_than_the_denoisers_are_refused(strategy):
     denoiser, grey = independent(), Canvas(height=8, width=20, channels=1)
-    with pytest.raises(ValueError, match="the denoiser's 3 channels, got 1"):
+    with pytest.raises(ValueError, match="3 channels, got 1"):
         built(strategy).generate(denoiser, grey, CanvasNoise(0, [0]))
     assert not denoiser.calls
 
@@ -461,7 +461,7 @@ def test_other_channels_than_the_denoisers_are_refused(strategy):
         ((1, 3, 8, 24), r"\(3, 8, 20\), got y of \(3, 8, 24\) and a mask of \(1, 8, 24\)"),
         ((1, 3, 4, 20), r"\(3, 8, 20\), got y of \(3, 4, 20\)"),
         ((1, 1, 8, 20), r"\(3, 8, 20\), got y of \(1, 8, 20\)"),
-        ((3, 3, 8, 20), "once or for each of 2 samples, got 3"),
+        ((3, 3, 8, 20), "2 samples, got 3"),
     ],
 )
 def test_known_pixels_of_another_canvas_are_refused(strategy, shape, message):
@@ -477,20 +477,20 @@ def test_known_pixels_of_another_canvas_are_refused(strategy, shape, message):
 @every_strategy
 @pytest.mark.parametrize("name", ["window", "max_batch"])
 def test_nothing_is_less_than_one(strategy, name):
-    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"{name} .* got 0"):
         built(strategy, **{name: 0})
 
 
 @pytest.mark.parametrize("overlap", [-2, 0, 1, 3, 6, 8])
 def test_diffcollage_refuses_overlaps_that_are_no_variables(overlap):
-    needed = "a multiple of 2, the denoiser's" if overlap in (1, 3) else r"in \(0, window / 2\]"
-    with pytest.raises(ValueError, match=rf"overlap must be {needed}, got {overlap} for window=8"):
+    needed = "multiple of 2" if overlap in (1, 3) else "window / 2"
+    with pytest.raises(ValueError, match=f"overlap .*{needed}.* got {overlap}"):
         DiffCollage(overlap=overlap).generate(independent(), CANVAS, CanvasNoise(0, [0]))
 
 
 @pytest.mark.parametrize("overlap", [-1, 8, 9])
 def test_multidiffusion_refuses_overlaps_that_leave_no_stride(overlap):
-    with pytest.raises(ValueError, match=rf"in \[0, window\), got {overlap} for window=8"):
+    with pytest.raises(ValueError, match=f"window.* got {overlap}"):
         MultiDiffusion(overlap=overlap).generate(independent(), CANVAS, CanvasNoise(0, [0]))
 
 
@@ -498,7 +498,7 @@ def test_multidiffusion_refuses_unknown_weights():
     strategy = MultiDiffusion()
     # The constructor's own annotation would refuse it first, but under pytest alone.
     object.__setattr__(strategy, "weight", "gaussian")
-    with pytest.raises(ValueError, match="weight must be one of uniform, tapered, got 'gaussian'"):
+    with pytest.raises(ValueError, match=r"weight .* 'gaussian'"):
         strategy.__post_init__()
 
 
