@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
 import torch
+from lightning.fabric import Fabric
 
-from benchmarks.experiment.processes import launched
+from benchmarks.experiment.processes import Processes, SharedError, launched
 from benchmarks.results.records import Results
 from benchmarks.run import main
 from patchcanvas.records import read_record
@@ -242,6 +244,13 @@ def test_a_disk_that_is_full_for_one_process_ends_all_in_one_sentence(tiny_check
     said, _ = process.communicate(timeout=120)  # nobody waits for anybody
     assert process.returncode == 2, said
     assert said.count("No space left on device (process 1): what was finished is kept") == 1
+
+
+def test_of_several_errors_one_that_ends_the_run_is_told(monkeypatch):
+    errors = [SharedError("bad mood"), None, SharedError("no space", fatal=True)]
+    monkeypatch.setattr(Processes, "gathered", lambda self, value: errors)
+    with pytest.raises(SharedError, match="no space"):
+        Processes(mock.Mock(Fabric, world_size=3, global_rank=1)).agree(None)
 
 
 @pytest.mark.parametrize(
