@@ -1,4 +1,4 @@
-"""Settings that every command shares, with their units and defaults."""
+"""Defaults that commands share, and the settings of those that make pictures."""
 
 import dataclasses
 from pathlib import Path
@@ -11,13 +11,8 @@ from sampling.solvers import Heun, Solver
 
 __all__ = ["DEFAULT_CONTEXT", "DEFAULT_SIZE", "DEFAULT_SOLVER", "PictureSettings"]
 
-
 DEFAULT_SOLVER = Heun(num_steps=18, churn=18.0)
-
-
 DEFAULT_CONTEXT = ContextSettings()
-
-
 DEFAULT_SIZE = CanvasSize()
 
 
