@@ -60,9 +60,9 @@ def build(description: Mapping[str, Any]) -> Backbone:
             raise ValueError(f"a backbone's description has no {key!r}{hint}")
     found = named(description["class_path"])
     settings = description.get("init_args") or {}
-    _refuse_unknown_settings(found, settings)
+    _validate_settings(found, settings)
     backbone = found(**settings)
-    _refuse_other_weights(backbone, description.get("fingerprint"))
+    _validate_weights(backbone, description.get("fingerprint"))
     return backbone
 
 
@@ -82,7 +82,7 @@ def _by_path(path: str) -> type[Backbone]:
     return found
 
 
-def _refuse_unknown_settings(found: type[Backbone], settings: Mapping[str, Any]) -> None:
+def _validate_settings(found: type[Backbone], settings: Mapping[str, Any]) -> None:
     known = list(inspect.signature(found).parameters)
     for key in settings:
         if key not in known:
@@ -90,7 +90,7 @@ def _refuse_unknown_settings(found: type[Backbone], settings: Mapping[str, Any])
             raise ValueError(f"{found.__name__} has no setting {key!r}{hint}")
 
 
-def _refuse_other_weights(backbone: Backbone, fingerprint: str | None) -> None:
+def _validate_weights(backbone: Backbone, fingerprint: str | None) -> None:
     if fingerprint not in (None, backbone.fingerprint):
         raise ValueError(
             f"the backbone must have the fingerprint {fingerprint}, but the weights and settings "

@@ -89,14 +89,14 @@ class Clip(Backbone):
 
     @override
     def encode_text(self, prompts: list[str]) -> Float[Tensor, "batch 1 features"]:
-        told = self._tokenizer(prompts, padding=True, return_tensors="pt").to(self.device)
+        tokens = self._tokenizer(prompts, padding=True, return_tensors="pt").to(self.device)
         longest = self._network.config.text_config.max_position_embeddings
-        if told["input_ids"].shape[1] > longest:
+        if tokens["input_ids"].shape[1] > longest:
             raise ValueError(
                 f"a prompt must have at most {longest} tokens with its start and end, got one of "
-                f"{told['input_ids'].shape[1]}."
+                f"{tokens['input_ids'].shape[1]}."
             )
-        pooled = self._network.text_model(**told).pooler_output
+        pooled = self._network.text_model(**tokens).pooler_output
         return scaled(self._network.text_projection(pooled))[:, None]
 
     @override

@@ -68,7 +68,7 @@ class OpenClip(Backbone):
     ) -> None:
         checked_fit(fit)
         library = _open_clip()
-        _refuse_unknown(library, model, weights)
+        _validate_name(library, model, weights)
         asked, model = model, with_its_activation(library, model, weights)
         config = library.get_model_config(model)
         self._network, self._preprocess = _loaded(library, model, weights, fit)
@@ -104,24 +104,24 @@ class OpenClip(Backbone):
 
     @override
     def encode_text(self, prompts: list[str]) -> Float[Tensor, "batch 1 features"]:
-        return scaled(self._network.encode_text(self._told(prompts).to(self.device)))[:, None]
+        return scaled(self._network.encode_text(self._tokens(prompts).to(self.device)))[:, None]
 
     @override
     def move(self, device: torch.device) -> None:
         self._network.to(device)
 
-    def _told(self, prompts: list[str]) -> Int64[Tensor, "batch length"]:
+    def _tokens(self, prompts: list[str]) -> Int64[Tensor, "batch length"]:
         """Tokenizes; a tokenizer cuts what is too long, so one more token would change it."""
         length = self._tokenizer.context_length
-        told = self._tokenizer(prompts, context_length=length)
+        tokens = self._tokenizer(prompts, context_length=length)
         longer = self._tokenizer(prompts, context_length=length + 1)[:, :length]
-        for prompt, one, other in zip(prompts, told, longer, strict=True):
+        for prompt, one, other in zip(prompts, tokens, longer, strict=True):
             if not torch.equal(one, other):
                 raise ValueError(
                     f"a prompt must have at most {length} tokens with its start and end, got more: "
                     f"{prompt!r}."
                 )
-        return told
+        return tokens
 
 
 def _open_clip() -> ModuleType:
@@ -135,7 +135,7 @@ def _open_clip() -> ModuleType:
     return open_clip
 
 
-def _refuse_unknown(open_clip: ModuleType, model: str, weights: str | Path) -> None:
+def _validate_name(open_clip: ModuleType, model: str, weights: str | Path) -> None:
     if model not in open_clip.list_models():
         raise ValueError(f"model must be one of open_clip.list_models(), got {model!r}.")
     tags = open_clip.list_pretrained_tags_by_model(model)

@@ -14,7 +14,7 @@ from benchmarks.results.records import Results, Row
 from benchmarks.tables.columns import by_rows, terminal
 from patchcanvas.records import changes, read_record
 
-__all__ = ["main", "told_apart"]
+__all__ = ["differ", "main"]
 
 NORMAL_QUANTILE = 1.959964  # of 97.5 %
 
@@ -64,15 +64,15 @@ def pairs_of(first: Results, second: Results) -> list[tuple[Row, Row]]:
     return [(row, right[name]) for name, row in left.items() if name in right]
 
 
-def told_apart(first: Estimate, second: Estimate) -> bool:
+def differ(first: Estimate, second: Estimate) -> bool:
     """Whether two figures differ by more than chance: beyond the 95 % interval of a difference.
 
     The runs are taken as independent; of one seed they are not, and differ by less than this
     allows for.
 
-    >>> told_apart(Estimate(1.0, 0.9, 1.1), Estimate(1.2, 1.1, 1.3))
+    >>> differ(Estimate(1.0, 0.9, 1.1), Estimate(1.2, 1.1, 1.3))
     True
-    >>> told_apart(Estimate(1.0, 0.9, 1.1), Estimate(1.1, 1.0, 1.2))
+    >>> differ(Estimate(1.0, 0.9, 1.1), Estimate(1.1, 1.0, 1.2))
     False
     """
     return abs(first.value - second.value) > math.hypot(_margin(first), _margin(second))
@@ -132,7 +132,7 @@ def _print_figures(console: Console, pairs: list[tuple[Row, Row]], comparable: b
             elif differing is not None:
                 verdict = f"another {differing}: not comparable"
             else:
-                verdict = "beyond chance" if told_apart(one, other) else "within chance"
+                verdict = "beyond chance" if differ(one, other) else "within chance"
             title, difference = FIGURES[name].title, f"{other.value - one.value:+.3g}"
             lines.append([left.strategy, title, _spelt(one), _spelt(other), difference, verdict])
     if same:

@@ -34,10 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     from benchmarks.comparison.preparation import prepared
     from benchmarks.comparison.rows import Comparison
     from benchmarks.experiment.processes import LostProcessError, SharedError
-    from benchmarks.report.publishing import publish, refuse_missing
+    from benchmarks.report.publishing import publish, validate_latency
 
     try:
-        refuse_missing(settings.latency)
+        validate_latency(settings.latency)
         comparison = Comparison(prepared(plan, arguments))
     except KeyboardInterrupt:
         return 130
@@ -45,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"error: {error}", markup=False)
         return 2
     processes = comparison.run.processes
-    told = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not processes.first)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not processes.first)
     try:
         outcome = comparison.execute(
-            told,
+            console,
             lambda run: publish(
                 run.results,
                 run.experiment.path,
@@ -58,10 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
             ),
         )
     except KeyboardInterrupt:
-        told.print("interrupted; the same command goes on from here.")
+        console.print("interrupted; the same command goes on from here.")
         return 130
     except SharedError as error:
-        told.print(f"error: {error}: {GO_ON}", markup=False)
+        console.print(f"error: {error}: {GO_ON}", markup=False)
         outcome = 2
     # The others know nothing of these: they are not waited for, and notice that this one is gone.
     except (OSError, LostProcessError) as error:

@@ -92,13 +92,13 @@ def _examined(path: Path, max_megapixels: float) -> Facts:
 def _shown(found: Iterator[Facts], total: int) -> Iterator[Facts]:
     """Shows how far it is: a bar on a terminal, elsewhere a line now and then."""
     if not sys.stderr.isatty():
-        return _told(found, total)
+        return _reported(found, total)
     console = Console(stderr=True)
-    told = "Checking images"
-    return iter(track(found, description=told, total=total, console=console, transient=True))
+    title = "Checking images"
+    return iter(track(found, description=title, total=total, console=console, transient=True))
 
 
-def _told(found: Iterator[Facts], total: int) -> Iterator[Facts]:
+def _reported(found: Iterator[Facts], total: int) -> Iterator[Facts]:
     due, pause = time.monotonic() + PAUSE, PAUSE
     for number, facts in enumerate(found, 1):
         yield facts

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 from datamodules.bit_depth import eight_bits, stretch_transparency
 from datamodules.colour import as_rgb, as_srgb, has_rgb_profile
 from datamodules.metadata import Tell, exif_of_png, orientation, without_metadata
-from datamodules.pillow_limits import no_limits, warnings_told
+from datamodules.pillow_limits import forward_warnings, no_limits
 
 __all__ = [
     "MAX_MEGAPIXELS",
@@ -156,7 +156,7 @@ def opened(source: Source, tell: Tell = warn_of_metadata) -> Iterator[ImageFile.
         Exception: Of whatever type Pillow raises, if it is no image or its metadata are damaged.
     """
     with no_limits(), io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as f:
-        with warnings_told(tell):
+        with forward_warnings(tell):
             image = Image.open(f)
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 image.info.pop("xmp", None)  # where Pillow would look for an orientation
@@ -207,7 +207,7 @@ def _read_despite_metadata(
 
 def _orientation(image: Image.Image, tell: Tell) -> int:
     try:
-        with warnings_told(tell):
+        with forward_warnings(tell):
             return orientation(image)
     except Exception as error:  # so may what reads Exif
         tell(f"Exif that cannot be read was left aside ({error})")
@@ -230,7 +230,7 @@ def _loaded(
         with opened(source, tell) as image:
             turn = _orientation(image, tell)
             box = None if near is None else _reduced(image, near[::-1] if turn > 4 else near)
-            refuse_larger(image.size, max_megapixels)
+            validate_image_size(image.size, max_megapixels)
             stretch_transparency(image)
             image.load()
             if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -254,7 +254,7 @@ def _reduced(image: Image.Image, near: tuple[int, int]) -> Box | None:
     return left, top, right, bottom
 
 
-def refuse_larger(size: tuple[int, int], max_megapixels: float) -> None:
+def validate_image_size(size: tuple[int, int], max_megapixels: float) -> None:
     """Checks how many pixels would be decoded.
 
     Raises:

@@ -15,8 +15,8 @@ from datamodules.manifest import (
     Skipped,
     by_bytes,
     content_hash,
-    refuse_empty_splits,
     scan,
+    validate_splits,
 )
 from datamodules.photos import ChangedError, PhotoCrops
 from datamodules.resize import ToShorterSide
@@ -114,7 +114,7 @@ class Lhq(PhotoCrops):
 
     def _from_scores(self, scores: Scores, holdout: float, val_share: float) -> Manifest:
         """What `scan` would find, if only the images that the filter keeps were there."""
-        self._refuse_other_files(scores)
+        self._validate_files(scores)
         splits = split_by_content(
             (image.sha256 for image in scores.images),
             holdout=holdout,
@@ -144,10 +144,10 @@ class Lhq(PhotoCrops):
             skipped=tuple(skipped),
             unused=self._unused,
         )
-        refuse_empty_splits(manifest)
+        validate_splits(manifest)
         return manifest
 
-    def _refuse_other_files(self, scores: Scores) -> None:
+    def _validate_files(self, scores: Scores) -> None:
         """Refuses a manifest that speaks of other files than those in the folder."""
         listing = list_images(self.root)
         self._unused = listing.unused

@@ -23,9 +23,9 @@ __all__ = [
     "by_bytes",
     "by_pixels",
     "content_hash",
-    "refuse_empty_splits",
     "scan",
     "scan_unsplit",
+    "validate_splits",
 ]
 
 SHOWN = 3  # files that are named where many are skipped
@@ -158,7 +158,7 @@ def scan(
             contents, holdout=holdout, val_share=val_share, seed=seed
         ),
     )
-    refuse_empty_splits(manifest)
+    validate_splits(manifest)
     return manifest
 
 
@@ -268,7 +268,7 @@ def _say_what_is_skipped(
         LOG.warning(f"of {len(damaged)} images metadata were left aside: {damaged[0]}.")
 
 
-def refuse_empty_splits(manifest: Manifest) -> None:
+def validate_splits(manifest: Manifest) -> None:
     """Refuses a manifest that leaves a split without an image.
 
     Raises:

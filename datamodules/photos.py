@@ -16,7 +16,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from datamodules.image_file import MAX_MEGAPIXELS, decode_resized
-from datamodules.manifest import Manifest, Photo, refuse_empty_splits, scan
+from datamodules.manifest import Manifest, Photo, scan, validate_splits
 from datamodules.patches import Crop, PatchData, Split
 from datamodules.resize import ByFactor
 from datamodules.split import check_shares, hashed
@@ -95,7 +95,7 @@ class PhotoCrops(PatchData):
         smaller = self.manifest.without(shown)
         left_out = len(self.manifest.photos) - len(smaller.photos)
         if left_out:
-            refuse_empty_splits(smaller)
+            validate_splits(smaller)
             self._list(smaller)
             self._usable.clear()
             self._rounds.clear()

@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from datamodules.metadata import LARGEST_CHUNK, Tell
 
-__all__ = ["no_limits", "warnings_told"]
+__all__ = ["forward_warnings", "no_limits"]
 
 PILLOW = Path(Image.__file__).parent
 WARNINGS = threading.Lock()
@@ -51,7 +51,7 @@ def no_limits() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def warnings_told(tell: Tell) -> Iterator[None]:
+def forward_warnings(tell: Tell) -> Iterator[None]:
     """Tells the first of Pillow's warnings in place of showing them.
 
     What other threads warn of meanwhile is warned of afterwards.

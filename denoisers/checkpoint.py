@@ -64,7 +64,7 @@ class Recipe:
     sigma_data: float
     sigma_floor: float
     takes_noise_maps: bool = True
-    told_by: dict[str, Any] | None = None
+    conditioning: dict[str, Any] | None = None
 
     def build(self) -> EDMPrecond:
         """Returns the denoiser with fresh weights."""
@@ -79,7 +79,7 @@ class Recipe:
             self.sigma_data,
             self.sigma_floor,
             self.takes_noise_maps,
-            self.told_by,
+            self.conditioning,
         )
 
 
@@ -126,7 +126,7 @@ def save_denoiser(
         sigma_data=denoiser.sigma_data,
         sigma_floor=denoiser.sigma_floor,
         takes_noise_maps=denoiser.takes_noise_maps,
-        told_by=denoiser.told_by,
+        conditioning=denoiser.conditioning,
     )
     # Rounding the frequencies of the noise embedding would shift all its phases.
     buffers = {name for name, _ in network.named_buffers()}
@@ -162,7 +162,7 @@ def load_checkpoint(path: str | Path, *, device: torch.device | str = "cpu") -> 
         CheckpointError: If a file is missing, damaged, or does not fit the other.
     """
     if Path(path).suffix != ".safetensors":
-        refuse_foreign(Path(path))
+        validate_format(Path(path))
     path = _checked_suffix(path)
     beside, recipe = _read_beside(path)
     try:
@@ -205,14 +205,14 @@ def start_from(denoiser: EDMPrecond, path: str | Path) -> None:
         CheckpointError: If the file holds no denoiser, or one of another architecture.
     """
     given = load_denoiser(path)
-    _refuse_other(denoiser, given, path)
+    _validate_architecture(denoiser, given, path)
     own = denoiser.network.state_dict()
     for name, weight in given.network.state_dict().items():
         own[name].zero_()
         own[name][tuple(slice(length) for length in weight.shape)] = weight
 
 
-def _refuse_other(denoiser: EDMPrecond, given: EDMPrecond, path: str | Path) -> None:
+def _validate_architecture(denoiser: EDMPrecond, given: EDMPrecond, path: str | Path) -> None:
     """Refuses to start from a denoiser that means something else by the same weights."""
     differ = [
         name
@@ -300,7 +300,7 @@ def _checked_suffix(path: str | Path) -> Path:
     return path
 
 
-def refuse_foreign(path: Path) -> None:
+def validate_format(path: Path) -> None:
     """Says what a model of other programs is, and how it is given.
 
     Raises:
@@ -315,11 +315,14 @@ def _read_beside(path: Path) -> tuple[dict[str, Any], Recipe]:
     beside = path.with_suffix(".json")
     for file in (path, beside):
         if not file.is_file():
-            refuse_foreign(path)
+            validate_format(path)
             raise CheckpointError(f"no denoiser at {path}: {file} is missing.")
     try:
         content = json.loads(beside.read_text())
-        return content, Recipe(**content["denoiser"])
+        recipe = content["denoiser"]
+        if "told_by" in recipe:  # its name up to version 0.1
+            recipe["conditioning"] = recipe.pop("told_by")
+        return content, Recipe(**recipe)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{beside} is damaged or not ours: {error!r}") from error
 

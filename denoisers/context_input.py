@@ -93,7 +93,7 @@ class ContextTokens(nn.Module):
         nothing = self.unconditional.expand(batch, -1, -1)
         if conditions.tokens is None:
             return nothing
-        self._refuse_misfits(conditions.tokens)
+        self._validate_fit(conditions.tokens)
         tokens = self.project(conditions.tokens)
         if self.codes is not None and tokens.shape[1] > 1:
             tokens = tokens + F.pad(self.codes, (0, 0, 1, 0))
@@ -101,7 +101,7 @@ class ContextTokens(nn.Module):
             return tokens
         return torch.where(conditions.given[:, None, None], tokens, nothing)
 
-    def _refuse_misfits(self, tokens: Tokens) -> None:
+    def _validate_fit(self, tokens: Tokens) -> None:
         if tokens.shape[-1] != self.features:
             raise ValueError(
                 f"this denoiser takes tokens of {self.features} features, got "

@@ -40,7 +40,7 @@ class Levels(Protocol):
     def sigma_max(self) -> float:
         """Highest level at which something of the image is left."""
 
-    def ladder(self, num_steps: int) -> Float[Tensor, " levels"]:
+    def noise_schedule(self, num_steps: int) -> Float[Tensor, " levels"]:
         """Returns the levels of as many steps of the denoiser's own sampler, then 0; on the CPU."""
         ...
 

@@ -29,7 +29,7 @@ from denoisers.conditions import Conditions
 from denoisers.contract import Image, PatchDenoiser, Sigma
 from denoisers.wrapper import Answer, Ask, PatchWrapper
 
-__all__ = ["Filling", "FullSize", "refuse_filling"]
+__all__ = ["Filling", "FullSize", "validate_filling"]
 
 Filling = Literal["mirrored", "pure_noise", "grey"]
 Whole = Float[Tensor, "#rows _ #whole_height #whole_width"]
@@ -68,7 +68,7 @@ class FullSize(PatchWrapper):
         sigma_max: float = 80.0,
     ) -> None:
         super().__init__(denoiser)
-        refuse_filling(denoiser, filling)
+        validate_filling(denoiser, filling)
         self.filling = filling
         self.size = (self.patch_size, self.patch_size) if size is None else size
         self.sigma_max = sigma_max
@@ -107,9 +107,11 @@ class FullSize(PatchWrapper):
             return whole
         return whole.where(_region(x_t, self.size), self.sigma_max)
 
-    def _conditions(self, told: Conditions, size: Size) -> Conditions:
-        """Returns what the extended images are told: whole maps, and where they lie."""
-        fields = {field.name: getattr(told, field.name) for field in dataclasses.fields(told)}
+    def _conditions(self, conditions: Conditions, size: Size) -> Conditions:
+        """Returns what the extended images are conditions: whole maps, and where they lie."""
+        fields = {
+            field.name: getattr(conditions, field.name) for field in dataclasses.fields(conditions)
+        }
         maps = {
             name: _mirrored(value, self.size)
             for name, value in fields.items()
@@ -119,12 +121,12 @@ class FullSize(PatchWrapper):
             # Of a filling that is no image nothing is known, nor is anything wished.
             for name in maps.keys() & {"guided", "known"}:
                 maps[name] = maps[name].where(_region(fields[name], self.size), 0.0)
-        if told.place is not None:
-            maps["place"] = _grown(told.place, size, self.size)
-        return dataclasses.replace(told, **maps)
+        if conditions.place is not None:
+            maps["place"] = _grown(conditions.place, size, self.size)
+        return dataclasses.replace(conditions, **maps)
 
 
-def refuse_filling(denoiser: PatchDenoiser, filling: Filling) -> None:
+def validate_filling(denoiser: PatchDenoiser, filling: Filling) -> None:
     """Checks that a denoiser can be shown such a filling.
 
     Raises:

@@ -39,7 +39,7 @@ class EDMPrecond(nn.Module):
         sigma_floor: Levels below this look alike to the network: it was never trained there.
         takes_noise_maps: Whether the network was trained on levels that differ from region to
             region; maps are refused otherwise.
-        told_by: What made the contexts of its training, in plain values: the backbone of its
+        conditioning: What made the contexts of its training, in plain values: the backbone of its
             tokens, the scale of its plans. None for a network that takes none.
     """
 
@@ -52,7 +52,7 @@ class EDMPrecond(nn.Module):
         sigma_data: float = 0.5,
         sigma_floor: float = 0.002,
         takes_noise_maps: bool = True,
-        told_by: dict[str, Any] | None = None,
+        conditioning: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if sigma_data <= 0 or sigma_floor <= 0:
@@ -73,7 +73,7 @@ class EDMPrecond(nn.Module):
         self.takes_noise_maps = takes_noise_maps
         self.estimates_variance: bool = getattr(network, "estimates_variance", False)
         self.takes: frozenset[Taken] = getattr(network, "takes", frozenset())
-        self.told_by = told_by
+        self.conditioning = conditioning
         self.autocast_dtype: torch.dtype | None = None
 
     @override
@@ -151,9 +151,9 @@ class EDMPrecond(nn.Module):
         # The network may be of half precision; what is about it never is.
         weight = next(self.network.parameters(), x_t)
         noisy, c_noise = (c_in * x_t).to(weight.dtype), c_noise.to(weight.dtype)
-        told = () if not self.takes else (conditions and conditions.to(noisy),)
+        given = () if not self.takes else (conditions and conditions.to(noisy),)
         with self._precision(x_t.device):
-            raw = self.network(noisy, c_noise, *told).to(x_t.dtype)
+            raw = self.network(noisy, c_noise, *given).to(x_t.dtype)
         if not self.estimates_variance:
             return raw, None
         log_variance = raw[:, self.channels :]
@@ -180,21 +180,21 @@ class EDMPrecond(nn.Module):
         if context is not None and not self.takes and not isinstance(context, Conditions):
             raise ValueError("this denoiser is unconditional: context must be None.")
         conditions = conditions_of(context)
-        self._refuse_other_conditions(x_t, conditions)
+        self._validate_conditions(x_t, conditions)
         return None if conditions is None else conditions.to(x_t)
 
-    def _refuse_other_conditions(self, x_t: Image, conditions: Conditions | None) -> None:
-        told = conditions or Conditions()
+    def _validate_conditions(self, x_t: Image, conditions: Conditions | None) -> None:
+        given = conditions or Conditions()
         for name in ("tokens", "guide", "pooled", "areas"):
-            if getattr(told, name) is not None and name not in self.takes:
+            if getattr(given, name) is not None and name not in self.takes:
                 takes = ", ".join(sorted(self.takes)) or "nothing: it is unconditional"
                 raise ValueError(f"this denoiser takes no {name}; what it takes is {takes}.")
-        if "place" in self.takes and told.place is None:
+        if "place" in self.takes and given.place is None:
             raise ValueError(
                 "this denoiser was trained with the places of its windows: context must tell them, "
                 "as strategies.context.CanvasContext does."
             )
-        if len(told) not in (0, len(x_t)):
+        if len(given) not in (0, len(x_t)):
             raise ValueError(
-                f"conditions must have one row for each of {len(x_t)} windows, got {len(told)}."
+                f"conditions must have one row for each of {len(x_t)} windows, got {len(given)}."
             )

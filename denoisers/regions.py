@@ -53,10 +53,10 @@ class Regional(PatchWrapper):
         Raises:
             ValueError: If the areas are those of another number of texts.
         """
-        told = conditions_of(context)
-        if told is None or told.areas is None:
+        conditions = conditions_of(context)
+        if conditions is None or conditions.areas is None:
             return ask(x_t, sigma, context)
-        areas = told.areas.to(x_t)
+        areas = conditions.areas.to(x_t)
         if areas.shape[1] != len(self.tokens):
             raise ValueError(
                 f"there must be an area for each of {len(self.tokens)} texts, got {areas.shape[1]}."
@@ -66,7 +66,7 @@ class Regional(PatchWrapper):
         said = ask(
             x_t[window],
             sigma if len(sigma) == 1 else sigma[window],
-            self._of(dataclasses.replace(told, areas=None)[window], text),
+            self._of(dataclasses.replace(conditions, areas=None)[window], text),
         )
         weights = areas[window, text][:, None]
         return tuple(self._summed(weights * rows, window, text, len(x_t)) for rows in said)
@@ -77,8 +77,8 @@ class Regional(PatchWrapper):
         each[window, text] = rows
         return each.sum(1)
 
-    def _of(self, told: Conditions, text: Tensor) -> Conditions:
+    def _of(self, conditions: Conditions, text: Tensor) -> Conditions:
         """Returns conditions with the tokens of these texts."""
         text = text.to(self.tokens.device)
         pooled = None if self.pooled is None else self.pooled[text]
-        return dataclasses.replace(told, tokens=self.tokens[text], pooled=pooled)
+        return dataclasses.replace(conditions, tokens=self.tokens[text], pooled=pooled)

@@ -245,14 +245,14 @@ class UNet(nn.Module):
         self.patchify = patchify
         self.level_channel = level_channel
         self.estimates_variance = variance_head
-        told: dict[Taken, bool] = {
+        taken: dict[Taken, bool] = {
             "tokens": token_features > 0,
             "guide": guide,
             "known": known_channel,
             "place": position != "none",
             "plan": modes,
         }
-        self.takes: frozenset[Taken] = frozenset(name for name, takes in told.items() if takes)
+        self.takes: frozenset[Taken] = frozenset(name for name, takes in taken.items() if takes)
         self.token_features = token_features
         self.coordinates = position == "coordinates"
         width = channels[-1] if token_features else 0
@@ -313,7 +313,7 @@ class UNet(nn.Module):
         if c_noise.shape[-2:] != (1, 1):
             c_noise = c_noise.expand(-1, -1, *x.shape[-2:])
         fields = [self.embedding(level) for level in self._pyramid(c_noise)]
-        fields = self._told(fields, conditions)
+        fields = self._conditioned(fields, conditions)
         h = self.conv_in(F.pixel_unshuffle(x, self.patchify))
         skips = []
         for down, shrink, field in zip(self.down, self.shrink, fields[:-1], strict=True):
@@ -342,7 +342,7 @@ class UNet(nn.Module):
         )
         return torch.cat([x, *([level] if self.level_channel else []), *extra], dim=1)
 
-    def _told(self, fields: list[Tensor], conditions: Conditions) -> list[Tensor]:
+    def _conditioned(self, fields: list[Tensor], conditions: Conditions) -> list[Tensor]:
         """Adds what holds for a window as a whole to the fields of its levels."""
         if self.place is not None:
             place = self.place(conditions.place)

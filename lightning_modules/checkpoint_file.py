@@ -15,8 +15,8 @@ __all__ = [
     "newest",
     "numbered",
     "read_checkpoint",
-    "refuse_missing_callbacks",
-    "refuse_other_training",
+    "validate_callbacks",
+    "validate_training_folder",
 ]
 
 NEEDED = (
@@ -62,7 +62,7 @@ def read_checkpoint(path: str | Path, *, to_go_on: bool = False) -> dict[str, An
     return content
 
 
-def refuse_other_training(folder: Path, resumed: str | Path | None) -> None:
+def validate_training_folder(folder: Path, resumed: str | Path | None) -> None:
     """Checks that a folder holds no checkpoints but those of the training that goes on.
 
     Raises:
@@ -78,7 +78,7 @@ def refuse_other_training(folder: Path, resumed: str | Path | None) -> None:
     )
 
 
-def refuse_missing_callbacks(checkpoint: dict[str, Any], callbacks: Iterable[Callback]) -> None:
+def validate_callbacks(checkpoint: dict[str, Any], callbacks: Iterable[Callback]) -> None:
     """Checks that every callback whose state a checkpoint holds is there to take it up.
 
     Without weight averaging a run would go on from averaged weights with the moments of others.

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
 from lightning_modules.averaging import EMA
-from lightning_modules.checkpoint_file import refuse_other_training
+from lightning_modules.checkpoint_file import validate_training_folder
 
 __all__ = ["Checkpoints"]
 
@@ -55,7 +55,7 @@ class Checkpoints(ModelCheckpoint):
         # Not in `setup`, which is before the trainer knows where it goes on from.
         if not trainer.fast_dev_run:
             folder: Any = self.dirpath  # which `setup` has found
-            refuse_other_training(Path(folder), trainer.ckpt_path)
+            validate_training_folder(Path(folder), trainer.ckpt_path)
 
     @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -26,9 +26,9 @@ from lightning_modules.errors import TrainingError
 from lightning_modules.quiet import quieten
 from lightning_modules.resuming import (
     checkpoint_of,
-    refuse_occupied_folders,
-    refuse_other_model,
     take_own_callbacks,
+    validate_folders,
+    validate_model,
 )
 from lightning_modules.serving import Parser, Served, served
 
@@ -49,7 +49,7 @@ class TrainingCLI(LightningCLI):
         path = checkpoint_of(config)
         if path is not None:
             content = read_checkpoint(path, to_go_on=subcommand == "fit")
-            refuse_other_model(parser, self.config, subcommand, content)
+            validate_model(parser, self.config, subcommand, content)
             config["ckpt_path"] = str(path)
             if config.model.initial_weights is not None:
                 print(
@@ -59,7 +59,7 @@ class TrainingCLI(LightningCLI):
                 )
                 config.model.initial_weights = None
         if subcommand == "fit":
-            refuse_occupied_folders(config, path)
+            validate_folders(config, path)
 
     @override
     def instantiate_classes(self) -> None:

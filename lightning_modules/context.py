@@ -34,12 +34,12 @@ class Examples:
 
     Args:
         x0: The windows.
-        told: What the network is told of them.
+        conditions: What the network is told of them.
         known: Which of their pixels are given, and have nothing to teach; None for none.
     """
 
     x0: Float[Tensor, "batch channels height width"]
-    told: Conditions
+    conditions: Conditions
     known: Bool[Tensor, "batch 1 height width"] | None = None
 
 
@@ -95,23 +95,23 @@ class ContextTraining:
                 "plan_share needs a guide that plans can be: set guide to a PlanGuide."
             )
 
-    def refuse_misfits(self, takes: frozenset[Taken], features: int, patch_size: int) -> None:
+    def validate_fit(self, takes: frozenset[Taken], features: int, patch_size: int) -> None:
         """Checks that a network takes what it is to be told.
 
         Raises:
             ValueError: If it takes less or more, or a view does not hold its patches.
         """
-        for part, told, flag in (
+        for part, given, flag in (
             ("tokens", self.backbone is not None, "model.network.token_features"),
             ("guide", self.guide is not None, "model.network.guide"),
             ("plan", self.plan_share > 0, "model.network.modes"),
             ("known", self.quadrant_share > 0, "model.network.known_channel"),
         ):
-            if told != (part in takes):
+            if given != (part in takes):
                 raise ValueError(
                     f"model.context and the network must go together: {flag} says that it "
                     f"{'takes' if part in takes else 'does not take'} {part}, but the context "
-                    f"{'tells' if told else 'does not tell'} them."
+                    f"{'tells' if given else 'does not tell'} them."
                 )
         if self.backbone is not None and self.backbone.features != features:
             raise ValueError(
@@ -172,14 +172,14 @@ class ContextTraining:
         mask = (painted | ~partial.view(-1, 1, 1, 1)).to(view.device)
         inpainted = size[0] == size[1] and _chance(self.quadrant_share, generator)
         given = known.to(view.device) if inpainted else None
-        told = Conditions(
+        conditions = Conditions(
             place=shares_of(corners, shape, size).to(view),
             known=torch.zeros(len(view), 1, *size).to(view) if given is None else given.to(view),
             plan=torch.zeros(len(view), dtype=torch.bool, device=view.device),
             **self._tokens(view, mask, generator),
             **self._guides(view, mask, corners, size, progress, generator),
         )
-        return Examples(cut(view, corners, size), told, given)
+        return Examples(cut(view, corners, size), conditions, given)
 
     def _painted(
         self,
@@ -217,14 +217,14 @@ class ContextTraining:
         plan, _ = pooled(view, whole, scale)
         shape = plan.shape[-2], plan.shape[-1]
         corners = places(len(view), shape, size, generator)
-        told = Conditions(
+        conditions = Conditions(
             place=shares_of(corners, shape, size).to(view),
             known=torch.zeros(len(view), 1, *size).to(view),
             plan=torch.ones(len(view), dtype=torch.bool, device=view.device),
             **self._tokens(view, whole, generator),
             **_no_guide(view, size),
         )
-        return Examples(cut(plan, corners, size), told)
+        return Examples(cut(plan, corners, size), conditions)
 
     def _tokens(self, view: Image, mask: Mask, generator: Generator) -> dict[str, Tensor]:
         if self.backbone is None:

@@ -27,7 +27,7 @@ from denoisers.conditions import Conditions
 from denoisers.contract import Image, Mask, Sigma
 from denoisers.precond import EDMPrecond
 from lightning_modules.averaging import updates_of
-from lightning_modules.checkpoint_file import refuse_missing_callbacks
+from lightning_modules.checkpoint_file import validate_callbacks
 from lightning_modules.context import ContextTraining, cut, places
 from lightning_modules.errors import TrainingError
 from lightning_modules.held_out import held_out_maps
@@ -103,7 +103,7 @@ class DenoiserTraining(L.LightningModule):
                 f"{list(half_axes)}."
             )
         for height, width in trained_sizes(patch_size, half_axes if half_share else ()):
-            noise_levels.refuse_misfits(height, width)
+            noise_levels.validate_fit(height, width)
         with warnings.catch_warnings():
             # The network is not ignored, whatever Lightning recommends: the checkpoint alone must
             # rebuild it. How a stage measures and where training began are no part of it: what a
@@ -115,8 +115,8 @@ class DenoiserTraining(L.LightningModule):
         )
         if context is not None:
             features = getattr(network, "token_features", 0)
-            context.refuse_misfits(self.denoiser.takes, features, patch_size)
-            self.denoiser.told_by = context.description
+            context.validate_fit(self.denoiser.takes, features, patch_size)
+            self.denoiser.conditioning = context.description
         # Names of the images that the weights were shown before this run.
         self.trained_before: frozenset[str] = frozenset()
         if initial_weights is not None:
@@ -184,7 +184,7 @@ class DenoiserTraining(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["provenance"] = provenance(self.trainer, self.stopwatch, self.losses_step)
         checkpoint["training"] = self.training_name
-        checkpoint["told_by"] = self.denoiser.told_by
+        checkpoint["conditioning"] = self.denoiser.conditioning
         shown = getattr(getattr(self.trainer, "datamodule", None), "trained_on", frozenset[str]())
         checkpoint["trained_on"] = sorted(self.trained_before | shown)
         if self.context is not None:
@@ -193,7 +193,7 @@ class DenoiserTraining(L.LightningModule):
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            refuse_missing_callbacks(checkpoint, self.trainer.callbacks)
+            validate_callbacks(checkpoint, self.trainer.callbacks)
         if updates_of(checkpoint) == 0:
             # An average that never began is the untrained network (Lightning's own averaging).
             checkpoint["state_dict"] = checkpoint["current_model_state"]
@@ -204,7 +204,7 @@ class DenoiserTraining(L.LightningModule):
         self.stopwatch.resume(float(checkpoint["provenance"]["seconds"]))
         self._done = float(checkpoint.get("progress", 0.0))
         if self.context is None:
-            self.denoiser.told_by = checkpoint.get("told_by")
+            self.denoiser.conditioning = checkpoint.get("conditioning", checkpoint.get("told_by"))
 
     @override
     @in_float32
@@ -213,11 +213,11 @@ class DenoiserTraining(L.LightningModule):
         generator = self._generator("train", *place)
         # Dropout knows no generator but the global one.
         torch.manual_seed(seed_of(self.seed, "dropout", *place))
-        x0, told, known = self._shown(exact_pixels(batch), generator)
+        x0, conditions, known = self._shown(exact_pixels(batch), generator)
         levels = self._levels(x0, known, generator)
         sigma, weight = levels.sigma.to(x0), levels.weight.to(x0)
         eps = torch.randn(x0.shape, generator=generator).to(x0)
-        squared, nll = self.denoiser.losses(x0, sigma, eps, told)
+        squared, nll = self.denoiser.losses(x0, sigma, eps, conditions)
         # What is known has nothing to teach, whatever its level.
         learnt = sigma if known is None else torch.where(known, 0.0, sigma)
         loss = mean_of_noisy(weight * squared.where(learnt > 0, 0.0), learnt)
@@ -241,7 +241,7 @@ class DenoiserTraining(L.LightningModule):
             return self._halved(batch, generator), None, None
         size = self._window(generator)
         example = self.context.examples(batch, size, self._progress, generator)
-        return self.context.noised(example, generator), example.told, example.known
+        return self.context.noised(example, generator), example.conditions, example.known
 
     def _levels(self, x0: Image, known: Mask | None, generator: Generator) -> Levels:
         """Returns the levels to train on; known quadrants are clean, or noised like the rest."""
@@ -306,19 +306,19 @@ class DenoiserTraining(L.LightningModule):
         size = self.denoiser.patch_size
         eps = noise.draw("start", 0, (self.denoiser.channels, size, size))
         placed = "place" in self.denoiser.takes
-        told = Conditions(place=self._middle(len(batch))) if placed else None
-        alone = functools.partial(self.denoiser, context=told)
+        conditions = Conditions(place=self._middle(len(batch))) if placed else None
+        alone = functools.partial(self.denoiser, context=conditions)
         return to_uint8(self.predict_solver(alone, eps, noise.stream("churn")))
 
     def _middle(self, count: int) -> Float[Tensor, "{count} 4"]:
         """Returns the place of a patch in the middle of a view, as often as asked for."""
-        told_by = self.denoiser.told_by
-        if told_by is None:
+        conditioning = self.denoiser.conditioning
+        if conditioning is None:
             raise TrainingError(
                 "the network is told where windows lie, so ckpt_path or model.context must say in "
                 "views of which size."
             )
-        shares = [self.denoiser.patch_size / side for side in told_by["view"]]
+        shares = [self.denoiser.patch_size / side for side in conditioning["view"]]
         return torch.tensor([[-shares[0], -shares[1], *shares]]).expand(count, -1)
 
     @override
@@ -372,35 +372,35 @@ class DenoiserTraining(L.LightningModule):
         size = (self.denoiser.patch_size,) * 2
         windows = self._generator(stage, "windows", batch_idx, self.global_rank)
         example = self.context.held_out.examples(batch, size, self._progress, windows)
-        self._log_losses(stage, example.x0, example.told, generator)
+        self._log_losses(stage, example.x0, example.conditions, generator)
         # The same windows, levels and noise, told no more than where they lie.
-        alone = Conditions(place=example.told.place, plan=example.told.plan)
+        alone = Conditions(place=example.conditions.place, plan=example.conditions.plan)
         generator = self._generator(stage, batch_idx, self.global_rank)
         losses = self._band_losses(example.x0, alone, generator)
         self.log(f"{stage}/loss_unconditional", torch.stack(losses).mean(), sync_dist=True)
 
     def _band_losses(
-        self, x0: Image, told: Conditions | None, generator: Generator
+        self, x0: Image, conditions: Conditions | None, generator: Generator
     ) -> list[Tensor]:
         losses = []
         for level in self.val_sigmas:
             eps = torch.randn(x0.shape, generator=generator).to(x0)
             sigma = x0.new_full((1, 1, 1, 1), level)
-            losses.append(self.denoiser.loss(x0, sigma, eps, told).mean())
+            losses.append(self.denoiser.loss(x0, sigma, eps, conditions).mean())
         return losses
 
     def _log_losses(
-        self, stage: str, x0: Image, told: Conditions | None, generator: Generator
+        self, stage: str, x0: Image, conditions: Conditions | None, generator: Generator
     ) -> None:
-        losses = self._band_losses(x0, told, generator)
+        losses = self._band_losses(x0, conditions, generator)
         for level, loss in zip(self.val_sigmas, losses, strict=True):
             self.log(f"{stage}/loss_sigma_{level:g}", loss, sync_dist=True)
         self.log(f"{stage}/loss", torch.stack(losses).mean(), prog_bar=True, sync_dist=True)
         if self.denoiser.takes_noise_maps:
-            self._log_maps(stage, x0, told, generator)
+            self._log_maps(stage, x0, conditions, generator)
 
     def _log_maps(
-        self, stage: str, x0: Image, told: Conditions | None, generator: Generator
+        self, stage: str, x0: Image, conditions: Conditions | None, generator: Generator
     ) -> None:
         """Logs the loss on maps of each kind, and their mean."""
         losses = []
@@ -410,7 +410,7 @@ class DenoiserTraining(L.LightningModule):
             errors = []
             for sigma in maps.to(x0):
                 eps = torch.randn(x0.shape, generator=generator).to(x0)
-                errors.append(mean_of_noisy(self.denoiser.loss(x0, sigma, eps, told), sigma))
+                errors.append(mean_of_noisy(self.denoiser.loss(x0, sigma, eps, conditions), sigma))
             losses.append(torch.stack(errors).mean())
             self.log(f"{stage}/loss_maps_{kind}", losses[-1], sync_dist=True)
         self.log(f"{stage}/loss_maps", torch.stack(losses).mean(), sync_dist=True)

@@ -11,15 +11,15 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 
 from lightning_modules.averaging import EMA
-from lightning_modules.checkpoint_file import newest, numbered, refuse_other_training
+from lightning_modules.checkpoint_file import newest, numbered, validate_training_folder
 from lightning_modules.checkpoints import Checkpoints
 from lightning_modules.errors import TrainingError
 
 __all__ = [
     "checkpoint_of",
-    "refuse_occupied_folders",
-    "refuse_other_model",
     "take_own_callbacks",
+    "validate_folders",
+    "validate_model",
 ]
 
 # Of Lightning's own a shorter training, an interruption or a second run may lose weights.
@@ -95,7 +95,7 @@ def checkpoint_of(config: Namespace) -> Path | None:
     return found
 
 
-def refuse_occupied_folders(config: Namespace, resumed: Path | None) -> None:
+def validate_folders(config: Namespace, resumed: Path | None) -> None:
     """Checks that no folder of a new training holds another one's checkpoints.
 
     Raises:
@@ -103,10 +103,10 @@ def refuse_occupied_folders(config: Namespace, resumed: Path | None) -> None:
     """
     if not config.trainer.fast_dev_run:
         for folder in _folders(config):
-            refuse_other_training(folder, resumed)
+            validate_training_folder(folder, resumed)
 
 
-def refuse_other_model(
+def validate_model(
     parser: ArgumentParser, config: Namespace, subcommand: str, checkpoint: dict[str, Any]
 ) -> None:
     """Checks that a command asks for the model of a checkpoint, whose own settings would win.

@@ -192,8 +192,8 @@ def generate(
         "wrap_width": wrap_width,
     }
     with named_as_here():
-        told = told_of(context, prompt, negative_prompt, guidance_scale, model)
-        asked = {"canvas": size, "context": told, "num_samples": num_samples, "seed": seed}
+        conditioning = conditioning_of(context, prompt, negative_prompt, guidance_scale, model)
+        asked = {"canvas": size, "context": conditioning, "num_samples": num_samples, "seed": seed}
         asked |= asked_of_strategy(strategy, strategy_settings, solver)
         command = command_of(model, asked, num_steps, read_generate)
         inputs = {} if given is None else {KNOWN: sha256_of_known(given)}
@@ -257,7 +257,7 @@ def outpaint(
         ours = OutpaintSettings.strategy
         strategy = "reconstruction" if is_pretrained(model.name) else ours
     with named_as_here(), tempfile.TemporaryDirectory() as folder:
-        told = told_of(context, prompt, negative_prompt, guidance_scale, model)
+        conditioning = conditioning_of(context, prompt, negative_prompt, guidance_scale, model)
         asked = {
             "image": file_of(image, Path(folder) / "image.png"),
             "mask": None if mask is None else file_of(mask, Path(folder) / "mask.png"),
@@ -265,7 +265,7 @@ def outpaint(
             "at": at if isinstance(at, str) else f"{at[1]},{at[0]}",
             "scale": scale,
             "canvas": {"wrap_height": wrap_height, "wrap_width": wrap_width},
-            "context": told,
+            "context": conditioning,
             "seed": seed,
         } | asked_of_strategy(strategy, strategy_settings, solver)
         command = command_of(model, asked, num_steps, read_outpaint)
@@ -317,7 +317,7 @@ def words_of(asked: dict[str, Any], num_steps: int | None) -> list[str]:
     return words
 
 
-def told_of(
+def conditioning_of(
     context: ContextSettings,
     prompt: str | None,
     negative_prompt: str | None,
@@ -402,7 +402,7 @@ def images_of(
 
     return [
         GeneratedImage(
-            painting.made(sample, told=called), painting.origin(sample), painting.profile
+            painting.made(sample, called=called), painting.origin(sample), painting.profile
         )
         for sample in range(num_samples)
     ]

@@ -28,7 +28,7 @@ from strategies.latent import on_latents
 __all__ = ["FreeCodec", "FreeDenoiser", "Spent", "dry_run", "network_calls", "spent_on"]
 __all__ += ["steps_within"]
 
-FEWEST = 2  # steps; a ladder has no fewer
+FEWEST = 2  # steps; a noise schedule has no fewer
 TRIED = 256  # steps up to which a strategy may refuse to be built: it jumps further, say
 
 Latents = Float[Tensor, "batch latent_channels rows columns"]

@@ -9,7 +9,7 @@ from PIL import Image as Picture
 
 from datamodules.image_file import MAX_MEGAPIXELS, decode, decode_with_alpha
 
-__all__ = ["MAX_MEGAPIXELS", "read_image", "refuse_megapixels"]
+__all__ = ["MAX_MEGAPIXELS", "read_image", "validate_max_megapixels"]
 
 
 def read_image(
@@ -49,7 +49,7 @@ def read_image(
     return picture, hashlib.sha256(content).hexdigest()
 
 
-def refuse_megapixels(max_megapixels: float) -> None:
+def validate_max_megapixels(max_megapixels: float) -> None:
     """Checks a setting.
 
     Raises:

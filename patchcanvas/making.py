@@ -32,8 +32,8 @@ __all__ = [
     "Pictures",
     "Working",
     "as_known",
-    "refuse_misfits",
     "tuned",
+    "validate_fit",
     "why_not_made",
 ]
 
@@ -167,7 +167,7 @@ class Working(Protocol):
         ...
 
 
-def refuse_misfits(
+def validate_fit(
     name: str, strategy: Strategy, model: Model, canvas: Canvas, conditioner: Conditioner
 ) -> None:
     """Checks that a strategy can make such canvases so told.
@@ -176,9 +176,9 @@ def refuse_misfits(
         ValueError: If it cannot; it begins with the strategy's name.
     """
     try:
-        strategy.refuse_denoiser(model.denoiser)
+        strategy.validate_denoiser(model.denoiser)
         strategy.window_edges(model.denoiser, canvas)
-        conditioner.refuse_misfits(strategy, model.denoiser, canvas)
+        conditioner.validate_fit(strategy, model.denoiser, canvas)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

@@ -60,7 +60,7 @@ def masked_shares(picture: Picture.Image) -> Shares:
         alpha = torch.from_numpy(np.array(picture.getchannel("A")))
         if (alpha < HALF).any():
             return _strokes(colours, alpha)
-    _refuse_colours(colours)
+    _validate_grey(colours)
     shares = torch.from_numpy(np.array(picture.convert("RGB").convert("L"))) / 255
     if not (shares >= HALF / 255).any():
         raise ValueError("marks nothing: no pixel of it is white")
@@ -88,7 +88,7 @@ def _strokes(
     return shares
 
 
-def _refuse_colours(colours: UInt8[Tensor, "height width 3"]) -> None:
+def _validate_grey(colours: UInt8[Tensor, "height width 3"]) -> None:
     tinge = colours.amax(-1).int() - colours.amin(-1).int()
     if _some(tinge > TINGE):
         share = (tinge > TINGE).float().mean()

@@ -15,7 +15,7 @@ from strategies.base import Strategy
 from strategies.canvas import Canvas
 from strategies.latent import on_latents
 
-__all__ = ["CanvasSize", "Model", "load_model", "load_own", "refuse_settings_of_pretrained"]
+__all__ = ["CanvasSize", "Model", "load_model", "load_own", "validate_settings_of_pretrained"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def load_model(
         OSError: If a pretrained model is neither here nor can be downloaded.
     """
     if not is_pretrained(name):
-        refuse_settings_of_pretrained(name, negative_prompt=negative_prompt, label=label)
+        validate_settings_of_pretrained(name, negative_prompt=negative_prompt, label=label)
         for setting, default in (("attention", "efficient"), ("offload", "none")):
             if getattr(runtime, setting) != default:
                 raise ValueError(
@@ -165,7 +165,7 @@ def load_model(
     return Model(pretrained.denoiser, description, pretrained)
 
 
-def refuse_settings_of_pretrained(name: str | Path, **settings: str | int | None) -> None:
+def validate_settings_of_pretrained(name: str | Path, **settings: str | int | None) -> None:
     """Checks that nothing is asked of a denoiser of our own that only pretrained models take.
 
     Raises:

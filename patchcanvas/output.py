@@ -5,10 +5,10 @@ from pathlib import Path
 
 from patchcanvas.provenance import Provenance
 
-__all__ = ["record_of", "refuse_foreign", "refuse_inputs", "refuse_unwritable"]
+__all__ = ["record_of", "validate_not_inputs", "validate_own", "validate_writable"]
 
 
-def refuse_inputs(files: list[Path], **inputs: Path | None) -> None:
+def validate_not_inputs(files: list[Path], **inputs: Path | None) -> None:
     """Checks that nothing that was given is written over, by whatever path.
 
     Args:
@@ -24,7 +24,7 @@ def refuse_inputs(files: list[Path], **inputs: Path | None) -> None:
                 raise ValueError(f"output must be another file than the {name}, got {file}.")
 
 
-def refuse_foreign(files: list[Path], program: str) -> None:
+def validate_own(files: list[Path], program: str) -> None:
     """Checks that no file is there that was not made by a program.
 
     Raises:
@@ -39,7 +39,7 @@ def refuse_foreign(files: list[Path], program: str) -> None:
             )
 
 
-def refuse_unwritable(folder: Path) -> None:
+def validate_writable(folder: Path) -> None:
     """Checks that files can be written in a folder, which need not be there yet.
 
     Raises:

@@ -16,8 +16,8 @@ from patchcanvas.cli.settings import DEFAULT_CONTEXT, PictureSettings
 from patchcanvas.context.conditioner import Conditioner
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.environment import resolve_device
-from patchcanvas.making import Maker, refuse_misfits, tuned
-from patchcanvas.model import load_model, refuse_settings_of_pretrained
+from patchcanvas.making import Maker, tuned, validate_fit
+from patchcanvas.model import load_model, validate_settings_of_pretrained
 from patchcanvas.pictures import write_picture
 from patchcanvas.provenance import (
     Provenance,
@@ -66,7 +66,7 @@ class LoadedDenoiser:
         self.runtime = runtime
         self.device_name = device
         self.device = resolve_device(device)
-        runtime.refuse_device(self.device)
+        runtime.validate_device(self.device)
         self.cache_folder = cache_folder
         self.context = context
         self.negative_prompt = context.negative_prompt
@@ -102,7 +102,7 @@ class LoadedDenoiser:
         """
         if negative_prompt == self.negative_prompt:
             return
-        refuse_settings_of_pretrained(self.name, negative_prompt=negative_prompt)
+        validate_settings_of_pretrained(self.name, negative_prompt=negative_prompt)
         pretrained = self.model.pretrained
         if pretrained is not None and pretrained.prompts is not None:
             pretrained.denoiser.unconditional = pretrained.prompts.unconditional(negative_prompt)
@@ -149,25 +149,25 @@ class Painting:
         return dataclasses.replace(self.facts, sample=sample)
 
     def made(
-        self, sample: int, *, told: Callable[[float], None] = lambda share: None
+        self, sample: int, *, called: Callable[[float], None] = lambda share: None
     ) -> UInt8[Tensor, "channels height width"]:
         """Returns a sample.
 
         Args:
             sample: Its number.
-            told: Told of every network call what part of the work it is.
+            called: Told of every network call what part of the work it is.
 
         Raises:
             FloatingPointError: If a pixel is not finite.
         """
         # One at a time: the last bit of a picture must not depend on its company.
-        maker = dataclasses.replace(self.maker, advance=told)
+        maker = dataclasses.replace(self.maker, advance=called)
         (canvas,) = maker(range(sample, sample + 1)).canvases
         return self.finished(canvas)
 
-    def write(self, sample: int, file: Path, *, told: Callable[[float], None]) -> None:
+    def write(self, sample: int, file: Path, *, called: Callable[[float], None]) -> None:
         """Makes a sample and writes it, with its record, in one stroke."""
-        canvas = self.made(sample, told=told)
+        canvas = self.made(sample, called=called)
         write_picture(canvas, file, origin=self.origin(sample), profile=self.profile)
 
 
@@ -207,7 +207,7 @@ def maker_and_facts(
     (name,) = command.classes
     model, settings = loaded.model, command.settings
     strategy = fitted_strategy(command, loaded)
-    refuse_misfits(name, strategy, model, canvas, conditioner)
+    validate_fit(name, strategy, model, canvas, conditioner)
     facts = Provenance(
         program=program,
         command=arguments,

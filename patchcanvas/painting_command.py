@@ -94,5 +94,7 @@ class PaintingRun:
     def _make(self, sample: int, file: Path, progress: Progress) -> None:
         calls = self.painting.maker.calls
         task = progress.add_task("network calls", total=calls)
-        self.painting.write(sample, file, told=lambda share: progress.advance(task, share * calls))
+        self.painting.write(
+            sample, file, called=lambda share: progress.advance(task, share * calls)
+        )
         progress.update(task, completed=calls)

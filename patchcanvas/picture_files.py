@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from patchcanvas.cli.settings import PictureSettings
-from patchcanvas.output import record_of, refuse_foreign, refuse_inputs, refuse_unwritable
+from patchcanvas.output import record_of, validate_not_inputs, validate_own, validate_writable
 from patchcanvas.provenance import Provenance
 
 __all__ = [
@@ -32,13 +32,13 @@ def asked_files(settings: PictureSettings, program: str) -> list[Path] | None:
         ValueError: If something is there that must not be written over.
         OSError: If nothing can be written there.
     """
-    refuse_unwritable(settings.results if settings.output is None else settings.output.parent)
+    validate_writable(settings.results if settings.output is None else settings.output.parent)
     if settings.output is None:
         return None
     files = numbered(settings.output, settings.num_samples)
-    refuse_inputs(files, **settings.inputs)
+    validate_not_inputs(files, **settings.inputs)
     if not settings.overwrite:
-        refuse_foreign(files, program)
+        validate_own(files, program)
     return files
 
 

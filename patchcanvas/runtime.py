@@ -53,7 +53,7 @@ class Runtime:
             raise ValueError(f"window_batch must be auto or at least 1, got {self.window_batch}.")
         self.decoding  # noqa: B018  checked here, so that it is refused before any work
 
-    def refuse_device(self, device: torch.device) -> None:
+    def validate_device(self, device: torch.device) -> None:
         """Checks that the work can be done so on a device.
 
         Raises:

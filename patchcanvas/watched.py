@@ -16,15 +16,15 @@ class Watched(PatchWrapper):
 
     Args:
         denoiser: What answers.
-        told: What is called.
+        called: What is called.
     """
 
-    def __init__(self, denoiser: PatchDenoiser, told: Callable[[], None]) -> None:
+    def __init__(self, denoiser: PatchDenoiser, called: Callable[[], None]) -> None:
         super().__init__(denoiser)
-        self.told = told
+        self.called = called
 
     @override
     def answer(self, ask: Ask, x_t: Image, sigma: Sigma, context: Any) -> Answer:
         said = ask(x_t, sigma, context)
-        self.told()
+        self.called()
         return said

@@ -1,4 +1,4 @@
-"""DPM-Solver++, DEIS and DDIM: the schedulers of `diffusers`, run on our ladder of levels.
+"""DPM-Solver++, DEIS and DDIM: the schedulers of `diffusers`, run on our schedule of levels.
 
 Ours is x_t = x0 + sigma * eps; theirs keeps the variance, x_vp = x_t / sqrt(1 + sigma^2).
 
@@ -60,9 +60,9 @@ class Diffusers(Solver):
 
     Args:
         levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
-            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
-            One of discrete timesteps then runs as in its own pipeline, to the last step, which
-            some schedulers end at the lowest level and not at 0.
+            `fitted` to a denoiser that has a noise schedule of its own, then it is that noise
+            schedule. One of discrete timesteps then runs as in its own pipeline, to the last step,
+            which some schedulers end at the lowest level and not at 0.
         scheduler: Multistep DPM-Solver++ ([DPM++] Alg. 2), DEIS in log-rho ([DEIS] Sec. 3), or
             DDIM without noise ([DDIM] Eq. 12), which is the Euler step in sigma.
         order: Order of the multistep solvers, 1 to 3; 1 is DDIM. DDIM itself ignores it.
@@ -105,11 +105,12 @@ class Diffusers(Solver):
         return x_vp
 
     def new_scheduler(self, sigmas: Float[Tensor, " levels"]) -> Scheduler:
-        """Returns a scheduler that stands at the first level of the ladder.
+        """Returns a scheduler that stands at the first level of the noise schedule.
 
-        Its levels are written over in float64. Betas made from the ladder would be the documented
-        way, but diffusers keeps them, and their running product, in float32: near 0.002 the levels
-        come back wrong by 8e-4 of themselves on a ladder of 40 steps, by 4e-3 on one of 512.
+        Its levels are written over in float64. Betas made from the noise schedule would be the
+        documented way, but diffusers keeps them, and their running product, in float32: near 0.002
+        the levels come back wrong by 8e-4 of themselves on a noise schedule of 40 steps, by 4e-3 on
+        one of 512.
         """
         if self.scheduler == "ddim":
             scheduler = DDIMScheduler(

@@ -1,4 +1,4 @@
-"""Ladders of noise levels, from pure noise down to 0.
+"""Noise schedules, from pure noise down to 0.
 
 References:
     [EDM] Karras, Aittala, Aila, Laine: Elucidating the Design Space of Diffusion-Based

@@ -1,7 +1,7 @@
 """Solvers: from noise to an image along dx = (x_t - x0_hat) / sigma dsigma, on any denoiser.
 
 A step is a function (denoiser, x_t, sigma, sigma_next) -> x_next. What changes the path wraps a
-step (`churned`); the loop over the ladder is `solve` and nothing else.
+step (`churned`); the loop over the noise schedule is `solve` and nothing else.
 
 References:
     [EDM] Karras, Aittala, Aila, Laine: Elucidating the Design Space of Diffusion-Based
@@ -27,7 +27,7 @@ from sampling.sigmas import karras_sigmas
 __all__ = [
     "Euler",
     "Heun",
-    "Ladder",
+    "NoiseSchedule",
     "SingleStepSolver",
     "Solver",
     "Step",
@@ -41,7 +41,7 @@ __all__ = [
 ALL_NOISE = 1e3
 
 Step = Callable[[Denoiser, Image, Sigma, Sigma], Image]
-Ladder = (
+NoiseSchedule = (
     Float[Tensor, " levels"] | Float[Tensor, "levels #batch 1 #height #width"] | Iterator[Sigma]
 )
 
@@ -61,9 +61,9 @@ def heun_step(denoiser: Denoiser, x_t: Image, sigma: Sigma, sigma_next: Sigma) -
     """Second-order step of [EDM] Alg. 1; two evaluations.
 
     Pixels whose `sigma_next` is 0 take the first-order step alone (Alg. 1, line 6), and so do those
-    from `ALL_NOISE` up, where a ladder that begins at infinity leaps to levels of the image's size:
-    the estimate is the mean all the way, for which that step is exact, while the second slope would
-    be multiplied by the leap.
+    from `ALL_NOISE` up, where a noise schedule that begins at infinity leaps to levels of the
+    image's size: the estimate is the mean all the way, for which that step is exact, while the
+    second slope would be multiplied by the leap.
     """
     x0_hat = denoiser(x_t, sigma)
     slope = (x_t - x0_hat) / _nonzero(sigma)
@@ -114,15 +114,16 @@ def solve(
     step: Step,
     denoiser: Denoiser,
     x_t: Image,
-    sigmas: Ladder,
+    sigmas: NoiseSchedule,
     *,
     last_step: Step = euler_step,
 ) -> Image:
-    """Carries `x_t` down the ladder `sigmas`: numbers, maps, or maps one after another.
+    """Carries `x_t` down the noise schedule `sigmas`: numbers, maps, or maps one after another.
 
     Where the next level is 0 everywhere `last_step` is taken, which needs no estimate there. The
-    ladder stays on the CPU: the choice of step never waits for the GPU. An iterator is asked for
-    the next level once the step before it is done, so it may decide by what the denoiser has said.
+    noise schedule stays on the CPU: the choice of step never waits for the GPU. An iterator is
+    asked for the next level once the step before it is done, so it may decide by what the denoiser
+    has said.
     """
     if isinstance(sigmas, Tensor):
         sigmas = (sigmas if sigmas.ndim == 5 else sigmas.view(-1, 1, 1, 1, 1)).cpu()
@@ -137,15 +138,16 @@ def solve(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Solver(abc.ABC):
-    """How a denoiser is turned into samples: a ladder of levels and a way down it.
+    """How a denoiser is turned into samples: a schedule of levels and a way down it.
 
     Args:
-        num_steps: Steps down the ladder, at least 2.
+        num_steps: Steps down the noise schedule, at least 2.
         sigma_min: Lowest level above 0.
         sigma_max: Level of the starting noise.
-        rho: Curvature of the ladder ([EDM] Eq. 5); higher puts more steps at low levels.
+        rho: Curvature of the noise schedule ([EDM] Eq. 5); higher puts more steps at low levels.
         levels: Where the levels lie. `karras` is [EDM] Eq. 5, and so is `auto` until the solver is
-            `fitted` to a denoiser that has a ladder of its own, then it is that ladder.
+            `fitted` to a denoiser that has a noise schedule of its own, then it is that noise
+            schedule.
     """
 
     num_steps: int = 40
@@ -158,9 +160,9 @@ class Solver(abc.ABC):
         self.sigmas()
 
     def sigmas(self) -> Float[Tensor, " levels"]:
-        """Returns the ladder, `num_steps` levels and a 0."""
+        """Returns the noise schedule, `num_steps` levels and a 0."""
         if isinstance(self.levels, Levels):
-            return self.levels.ladder(self.num_steps)
+            return self.levels.noise_schedule(self.num_steps)
         return karras_sigmas(
             self.num_steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max, rho=self.rho
         )
@@ -168,9 +170,9 @@ class Solver(abc.ABC):
     def fitted(self, denoiser: PatchDenoiser) -> "Solver":
         """Returns this solver within the levels that a denoiser was trained on.
 
-        One whose levels are `auto` goes down the denoiser's own ladder; one of `karras` has its
-        ends moved to those of the denoiser where they lie beyond. For a denoiser that has no levels
-        of its own it is the solver itself.
+        One whose levels are `auto` goes down the denoiser's own noise schedule; one of `karras` has
+        its ends moved to those of the denoiser where they lie beyond. For a denoiser that has no
+        levels of its own it is the solver itself.
         """
         own: Levels | None = getattr(denoiser, "levels", None)
         if own is None or isinstance(self.levels, Levels):
@@ -187,11 +189,11 @@ class Solver(abc.ABC):
         }
 
     def started(self, eps: Image, sigma: Float[Tensor, ""]) -> Image:
-        """Returns unit noise as x_t at the first level of the ladder."""
+        """Returns unit noise as x_t at the first level of the noise schedule."""
         scale = self.levels.start(float(sigma)) if isinstance(self.levels, Levels) else float(sigma)
         return scale * eps
 
-    def refuse_misfits(self, denoiser: PatchDenoiser) -> None:
+    def validate_fit(self, denoiser: PatchDenoiser) -> None:
         """Checks that a denoiser knows the levels it will be asked about.
 
         Raises:
@@ -217,7 +219,7 @@ class SingleStepSolver(Solver):
     The settings that it shares with others are those of `Solver`.
 
     Args:
-        num_steps: Steps down the ladder, at least 2; the last is an Euler step.
+        num_steps: Steps down the noise schedule, at least 2; the last is an Euler step.
         churn: S_churn: fresh noise over the whole run; a step down gets churn / num_steps of it,
             at most sqrt(2) - 1.
         s_noise: Standard deviation of the fresh noise.
@@ -271,8 +273,10 @@ class SingleStepSolver(Solver):
         sigmas = self.sigmas()
         return self.descend(denoiser, self.started(eps, sigmas[0]), sigmas, noise)
 
-    def descend(self, denoiser: Denoiser, x_t: Image, sigmas: Ladder, noise: NoiseStream) -> Image:
-        """Returns the image that `x_t` becomes down a ladder of your own, of numbers or maps."""
+    def descend(
+        self, denoiser: Denoiser, x_t: Image, sigmas: NoiseSchedule, noise: NoiseStream
+    ) -> Image:
+        """Returns the image that `x_t` becomes down a noise schedule of numbers or maps."""
         step, last_step = self.steps(noise)
         return solve(step, denoiser, x_t, sigmas, last_step=last_step)
 
@@ -299,7 +303,7 @@ class Euler(SingleStepSolver):
     The settings that it shares with others are those of `SingleStepSolver`.
 
     Args:
-        num_steps: Steps down the ladder, at least 2.
+        num_steps: Steps down the noise schedule, at least 2.
     """
 
     @property

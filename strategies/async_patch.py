@@ -38,7 +38,7 @@ from typing_extensions import override
 from denoisers.contract import Denoiser, Image, PatchDenoiser, Sigma
 from denoisers.wrapper import Answer, Ask, Wrapper
 from sampling.noise import CanvasNoise, WindowNoise
-from sampling.solvers import Ladder, SingleStepSolver
+from sampling.solvers import NoiseSchedule, SingleStepSolver
 from strategies.canvas import Canvas, Known
 from strategies.conditioning import replaced
 from strategies.schedules import by_certainty, distances, fast_and_slow, staggered
@@ -91,11 +91,12 @@ class AsyncPatch(Outpainting):
             descend by leaps, the others follow in smaller steps and see where they went.
         region: Depth of a front, or side of a region, in pixels; None for a quarter of the window's
             longer side.
-        lag: Share of the ladder, in (0, 1]: between the starts of two fronts of a `wavefront`; and
-            the most by which a region may lead another under `uncertainty`, where 1 is no bound.
-        stretch: Steps of `uncertainty` for each level of the ladder, at least 1, which is `joint`.
-            Of n regions n / stretch descend at a step: with n it is one region at a time, and with
-            more there are steps at which none does.
+        lag: Share of the noise schedule, in (0, 1]: between the starts of two fronts of a
+            `wavefront`; and the most by which a region may lead another under `uncertainty`, where
+            1 is no bound.
+        stretch: Steps of `uncertainty` for each level of the noise schedule, at least 1, which is
+            `joint`. Of n regions n / stretch descend at a step: with n it is one region at a time,
+            and with more there are steps at which none does.
         certain: Share of the regions, in (0, 1), that are certain to `dual_loop` and `look_ahead`:
             rounded down, but at least one where there are two or more.
         inner_steps: Steps of `dual_loop` in which the uncertain regions descend what the certain
@@ -147,16 +148,16 @@ class AsyncPatch(Outpainting):
             )
 
     @override
-    def refuse_misfits(
+    def validate_fit(
         self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
     ) -> None:
         if self.schedule != "joint":
             self._single_step()
-        super().refuse_misfits(denoiser, canvas, noise, known)
+        super().validate_fit(denoiser, canvas, noise, known)
 
     @override
-    def refuse_denoiser(self, denoiser: PatchDenoiser) -> None:
-        super().refuse_denoiser(denoiser)
+    def validate_denoiser(self, denoiser: PatchDenoiser) -> None:
+        super().validate_denoiser(denoiser)
         if not denoiser.takes_noise_maps:
             raise NeedsNoiseMapsError(
                 "async_patch gives every region a noise level of its own, but this denoiser was "
@@ -177,7 +178,7 @@ class AsyncPatch(Outpainting):
         churn = noise.stream("churn")
         if self.clean_level:
             denoiser = never_clean(denoiser, self.clean_level)
-        followed, ladder = self._scheduled(denoiser, known)
+        followed, sigmas = self._scheduled(denoiser, known)
         if known.mask.any():
             # Without a clean branch the weak one is all there is to go by.
             weak = denoiser if self.guidance else followed
@@ -186,13 +187,13 @@ class AsyncPatch(Outpainting):
             followed = given_clean(followed, known, guidance=self.guidance, weak=weak)
             # So that they are y plus noise of their level, all the way down.
             eps = Known(known.y / self.solver.sigma_max + eps, known.mask).pasted(eps)
-        if ladder is None:
+        if sigmas is None:
             return self.solver(followed, eps, churn)
         x_t = float(self.solver.sigmas()[0]) * eps
-        return self._descending().descend(followed, x_t, ladder, churn)
+        return self._descending().descend(followed, x_t, sigmas, churn)
 
-    def _scheduled(self, denoiser: Denoiser, known: Known) -> tuple[Denoiser, Ladder | None]:
-        """Returns the denoiser that goes by the schedule and its ladder; None for the solver's."""
+    def _scheduled(self, denoiser: Denoiser, known: Known) -> tuple[Denoiser, NoiseSchedule | None]:
+        """Returns the denoiser that follows the schedule, and its sigmas; None for the solver's."""
         if self.schedule == "joint" and not self.look_ahead:
             return denoiser, None
         mask = known.mask.all(1, keepdim=True)
@@ -209,7 +210,7 @@ class AsyncPatch(Outpainting):
         noticing = Noticing(denoiser)
         return noticing, self._by_what_is_noticed(regions, noticing)
 
-    def _by_what_is_noticed(self, regions: Regions, noticing: Noticing) -> Ladder:
+    def _by_what_is_noticed(self, regions: Regions, noticing: Noticing) -> NoiseSchedule:
         solver = self.solver
         if self.schedule == "uncertainty":
             return by_certainty(

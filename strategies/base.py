@@ -83,31 +83,31 @@ class Strategy(abc.ABC):
         solver = dataclasses.replace(self.solver, num_steps=num_steps)
         return dataclasses.replace(self, solver=solver)
 
-    def refuse_denoiser(self, denoiser: PatchDenoiser) -> None:
+    def validate_denoiser(self, denoiser: PatchDenoiser) -> None:
         """Checks that a denoiser can do what this strategy asks of one, whatever the canvas.
 
         Raises:
             ValueError: If it cannot, or the solver starts at a level that it does not know.
         """
-        self.solver.refuse_misfits(denoiser)
+        self.solver.validate_fit(denoiser)
 
-    def refuse_misfits(
+    def validate_fit(
         self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
     ) -> None:
         """Checks that the arguments of `generate` belong together.
 
         Raises:
-            ValueError: If channels, sizes or numbers of samples differ, or as `refuse_denoiser`
+            ValueError: If channels, sizes or numbers of samples differ, or as `validate_denoiser`
                 does.
         """
-        self.refuse_denoiser(denoiser)
+        self.validate_denoiser(denoiser)
         if canvas.channels != denoiser.channels:
             raise ValueError(
                 f"a canvas must have the denoiser's {denoiser.channels} channels, got "
                 f"{canvas.channels}."
             )
         if known is not None:
-            known.refuse_misfits(canvas, len(noise))
+            known.validate_fit(canvas, len(noise))
 
     @abc.abstractmethod
     def overlap_of(self, denoiser: PatchDenoiser, window: int) -> int:

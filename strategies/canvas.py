@@ -83,7 +83,7 @@ class Known:
         """Returns `image` where pixels are given, and 0 elsewhere."""
         return image.where(self.mask, 0.0)
 
-    def refuse_misfits(self, canvas: Canvas, samples: int) -> None:
+    def validate_fit(self, canvas: Canvas, samples: int) -> None:
         """Checks that this belongs to `samples` canvases of that size.
 
         Raises:

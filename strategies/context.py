@@ -184,20 +184,20 @@ class CanvasContext:
                 "a canvas that wraps along its width has no two ends for tokens to lie between."
             )
         samples = len(known) // len(places)
-        self._refuse_misfits(samples)
+        self._validate_fit(samples)
         like: dict[str, Any] = {"device": seen.y.device, "dtype": seen.y.dtype}
         edges = torch.tensor([edges_of(place, canvas) for place in places], **like)
-        told = {
+        given = {
             "known": known.all(1, keepdim=True).to(**like),
             "place": edges.repeat_interleave(samples, 0),
             "plan": torch.full((len(known),), self.is_plan, device=seen.y.device),
         }
         seen = _on_canvas(seen, canvas, samples)
         return Conditions(
-            **told, **self._told_tokens(edges, seen), **self._guides(places, canvas, seen)
+            **given, **self._token_rows(edges, seen), **self._guides(places, canvas, seen)
         )
 
-    def _refuse_misfits(self, samples: int) -> None:
+    def _validate_fit(self, samples: int) -> None:
         for name in ("tokens", "ends", "plan"):
             value = getattr(self, name)
             if value is not None and len(value) not in (1, samples):
@@ -205,7 +205,7 @@ class CanvasContext:
                     f"{name} must be given once or for each of {samples} samples, got {len(value)}."
                 )
 
-    def _told_tokens(self, edges: Float[Tensor, "places 4"], seen: Known) -> dict[str, Tensor]:
+    def _token_rows(self, edges: Float[Tensor, "places 4"], seen: Known) -> dict[str, Tensor]:
         samples = len(seen.y)
         if self.encode is not None:
             # One row a sample: what is seen of each may differ.

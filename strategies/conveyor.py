@@ -1,10 +1,11 @@
 """The conveyor: an endless strip, block after block, at a constant price for every column.
 
 A window slides along the strip. Its columns are blocks: finished ones on the left, at level 0, then
-blocks on their way down the ladder, each `lag` steps behind the one before it, the newest of them
-pure noise. This is the schedule `wavefront` of [AP] without an end: every call of the denoiser
-advances all blocks that are under way, each at a level of its own, and every `lag` steps, which are
-a cycle, one of them reaches 0. It leaves, the window moves on by a block, and another one enters.
+blocks on their way down the noise schedule, each `lag` steps behind the one before it, the newest
+of them pure noise. This is the schedule `wavefront` of [AP] without an end: every call of the
+denoiser advances all blocks that are under way, each at a level of its own, and every `lag` steps,
+which are a cycle, one of them reaches 0. It leaves, the window moves on by a block, and another one
+enters.
 
 On a Markov field nothing is lost but what the solver loses: the window's finished columns say all
 that the strip so far knows, and what lies beyond it would be pure noise, which knows nothing.
@@ -37,7 +38,7 @@ __all__ = ["Belt", "Conveyor", "State"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Belt:
-    """Where the blocks of a window are, and how far down the ladder: integers, no pixels.
+    """Where the blocks of a window are, and how far down the noise schedule: integers, no pixels.
 
     Blocks are numbered along the strip from 0; those that it was begun with come before, and end
     with -1. Block k is finished by cycle k + active - 1.
@@ -54,7 +55,7 @@ class Belt:
         height: Pixels from top to bottom.
         block: Columns of a block.
         blocks: Blocks of a window.
-        steps: Steps down the ladder.
+        steps: Steps down the noise schedule.
         lag: Steps between the starts of two blocks, which are a cycle.
     """
 
@@ -86,7 +87,8 @@ class Belt:
     def taken(self, *, cycle: int, step: int, given: int) -> list[int]:
         """Returns how many steps each block of the window has taken, `step` steps into a cycle.
 
-        The newest block waits for its first steps where the ladder is no whole number of lags.
+        The newest block waits for its first steps where the noise schedule is no whole number of
+        lags.
         """
         first = self.first(cycle=cycle, given=given)
         return [self._taken_by(first + place, cycle, step) for place in range(self.blocks)]
@@ -203,7 +205,7 @@ class Conveyor:
         belt = self.belt(denoiser)
         given = 0
         if known is not None:
-            _refuse_misfits(known, belt, denoiser.channels, len(noise))
+            _validate_fit(known, belt, denoiser.channels, len(noise))
             given = min(known.shape[-1], belt.past) // belt.block
         start = [
             self._entering(noise, number, belt, denoiser.channels)
@@ -257,10 +259,10 @@ class Conveyor:
             denoiser = never_clean(denoiser, self.clean_level)
         churn = noise.stream("churn")
         churn.step = state.cycle * belt.lag
-        levels = iter(self._ladder(belt, state))
+        levels = iter(self._sigmas(belt, state))
         return self._single_step().descend(denoiser, state.pixels, levels, churn)
 
-    def _ladder(self, belt: Belt, state: State) -> list[Float[Tensor, "1 1 1 width"]]:
+    def _sigmas(self, belt: Belt, state: State) -> list[Float[Tensor, "1 1 1 width"]]:
         """Returns the maps of levels of a cycle."""
         sigmas = self.solver.sigmas()
         maps = []
@@ -312,7 +314,7 @@ class Conveyor:
         return height, width
 
 
-def _refuse_misfits(known: Image, belt: Belt, channels: int, samples: int) -> None:
+def _validate_fit(known: Image, belt: Belt, channels: int, samples: int) -> None:
     """Refuses a strip that cannot be gone on from."""
     count, *size = known.shape
     if size[:2] != [channels, belt.height] or size[2] < belt.block:

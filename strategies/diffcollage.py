@@ -30,11 +30,11 @@ import torch
 from typing_extensions import override
 
 from denoisers.contract import Denoiser, PatchDenoiser
-from denoisers.full_size import FullSize, refuse_filling
+from denoisers.full_size import FullSize, validate_filling
 from strategies.canvas import Canvas
 from strategies.collage import Weighted, total_weight
 from strategies.parallel import ParallelStrategy
-from strategies.region_graph import by_size, counted, refuse_malformed
+from strategies.region_graph import by_size, counted, validate_regions
 from strategies.windows import grid, overlaps
 
 __all__ = ["DiffCollage"]
@@ -85,7 +85,7 @@ class DiffCollage(ParallelStrategy):
             )
         if self.regions is None:
             return
-        refuse_malformed(self.regions)
+        validate_regions(self.regions)
         for name in ("window", "overlap"):
             if getattr(self, name) is not None:
                 raise ValueError(
@@ -127,7 +127,7 @@ class DiffCollage(ParallelStrategy):
     @override
     def groups(self, denoiser: PatchDenoiser, canvas: Canvas) -> list[Weighted]:
         if self.variables != "own_size":
-            refuse_filling(denoiser, self.variables)
+            validate_filling(denoiser, self.variables)
         if self.regions is not None:
             return self._graph(self.regions, denoiser, canvas)
         rows, columns = self.spans(denoiser, canvas)
@@ -148,10 +148,10 @@ class DiffCollage(ParallelStrategy):
             Weighted(regions, torch.tensor(numbers, dtype=torch.float64).view(-1, 1, 1, 1, 1))
             for regions, numbers in by_size(counts)
         ]
-        self._refuse_uneven(groups, canvas, numbered=len(given[0]) == 5)
+        self._validate_groups(groups, canvas, numbered=len(given[0]) == 5)
         return groups
 
-    def _refuse_uneven(self, groups: list[Weighted], canvas: Canvas, *, numbered: bool) -> None:
+    def _validate_groups(self, groups: list[Weighted], canvas: Canvas, *, numbered: bool) -> None:
         """Refuses counting numbers that do not sum to 1, which whole numbers do exactly."""
         total = total_weight(groups, canvas)
         uneven = (total != 1).nonzero().tolist()

@@ -138,8 +138,8 @@ class OnLatents(Strategy):
         return on_latents(self.inner.with_steps(num_steps), self.codec, self.decoding)
 
     @override
-    def refuse_denoiser(self, denoiser: PatchDenoiser) -> None:
-        self.inner.refuse_denoiser(denoiser)
+    def validate_denoiser(self, denoiser: PatchDenoiser) -> None:
+        self.inner.validate_denoiser(denoiser)
 
     @override
     def denoised(self, canvas: Canvas) -> Canvas:
@@ -166,7 +166,7 @@ class OnLatents(Strategy):
         )
 
     @override
-    def refuse_misfits(
+    def validate_fit(
         self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
     ) -> None:
         if canvas.channels != self.codec.channels:
@@ -175,9 +175,9 @@ class OnLatents(Strategy):
                 f"{canvas.channels}."
             )
         self.decoding.sizes(denoiser.patch_size)
-        self.inner.refuse_misfits(denoiser, self.denoised(canvas), noise, None)
+        self.inner.validate_fit(denoiser, self.denoised(canvas), noise, None)
         if known is not None:
-            known.refuse_misfits(canvas, len(noise))
+            known.validate_fit(canvas, len(noise))
             # Refuses sizes, as the strategy would once the given pixels are encoded.
             self.window_edges(denoiser, canvas)
 
@@ -192,7 +192,7 @@ class OnLatents(Strategy):
         known: Known | None = None,
         context: Any = None,
     ) -> Image:
-        self.refuse_misfits(denoiser, canvas, noise, known)
+        self.validate_fit(denoiser, canvas, noise, known)
         small, given = self.denoised(canvas), None
         if known is not None:
             given = self._encoded(known, small, denoiser)

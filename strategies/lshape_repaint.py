@@ -4,7 +4,8 @@ Trio Diffusion ([T], "Spatial inpainting", "RePaint conditioning"): blocks of on
 lattice of half-patches, in raster order. A block inside the canvas knows its top left, top right
 and bottom left quadrants; the first row and the first column know fewer, and what is not painted
 yet is unknown. At every step the known quadrants are noised to the current level with fresh noise
-and put back, and [R]'s resampling walks the ladder back and forth so that the rest can follow.
+and put back, and [R]'s resampling walks the noise schedule back and forth so that the rest can
+follow.
 
 References:
     [T] Trio Diffusion (v2): autoregressive infinite image generation with diffusion models
@@ -40,7 +41,7 @@ class LShapeRepaint(SequentialStrategy):
         solver: Carries noise to images, step by step: heun or euler.
         window: Side of the square blocks, in pixels, even, or their height and width; None for
             the denoiser's patch size.
-        jump_length: Levels climbed back in one jump; [R] takes 10 on a ladder of 250.
+        jump_length: Levels climbed back in one jump; [R] takes 10 on a noise schedule of 250.
         jump_n_sample: Times each of these stretches is walked down; 1 for no resampling. [R]
             takes 10.
     """
@@ -61,11 +62,11 @@ class LShapeRepaint(SequentialStrategy):
             )
 
     @override
-    def refuse_misfits(
+    def validate_fit(
         self, denoiser: PatchDenoiser, canvas: Canvas, noise: CanvasNoise, known: Known | None
     ) -> None:
         single_step(self.solver, why="lshape_repaint walks up and down the levels")
-        super().refuse_misfits(denoiser, canvas, noise, known)
+        super().validate_fit(denoiser, canvas, noise, known)
 
     @property
     @override
@@ -98,7 +99,7 @@ class LShapeRepaint(SequentialStrategy):
 
 
 def walk(num_steps: int, jump_length: int, jump_n_sample: int) -> list[int]:
-    """Returns the way down a ladder of `num_steps` steps, as indices, with [R]'s jumps back up.
+    """Returns the indices of a descent of `num_steps` steps, with [R]'s jumps back up.
 
     From every `jump_length`-th level, counted from the last above 0, up to `jump_length` below the
     first, it climbs back that many levels `jump_n_sample` - 1 times.

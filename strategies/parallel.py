@@ -85,7 +85,7 @@ class ParallelStrategy(Strategy):
         known: Known | None = None,
         context: Any = None,
     ) -> Image:
-        self.refuse_misfits(denoiser, canvas, noise, known)
+        self.validate_fit(denoiser, canvas, noise, known)
         planned = self.planned(denoiser, canvas)
         if isinstance(context, WindowContext):
             seen = nothing_known(planned, noise) if known is None else known

@@ -78,11 +78,11 @@ class PromptContext:
             return Conditions(areas=cut.repeat_interleave(samples, 0))
         rows = [self._between(place, canvas) for place in places]
         tokens = torch.stack([tokens for tokens, _ in rows]).to(seen.y)
-        told = {"tokens": tokens.repeat_interleave(samples, 0)}
+        given = {"tokens": tokens.repeat_interleave(samples, 0)}
         if self.pooled is not None:
             pooled = torch.stack([each for _, each in rows if each is not None]).to(seen.y)
-            told["pooled"] = pooled.repeat_interleave(samples, 0)
-        return Conditions(**told)
+            given["pooled"] = pooled.repeat_interleave(samples, 0)
+        return Conditions(**given)
 
     def _between(self, place: Place, canvas: Canvas) -> tuple[Tensor, Tensor | None]:
         """Returns the tokens of a window, and what they say as a whole."""

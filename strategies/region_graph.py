@@ -21,7 +21,7 @@ from typing import NamedTuple
 from strategies.canvas import Canvas
 from strategies.windows import Regions
 
-__all__ = ["Rectangle", "by_size", "counted", "refuse_malformed"]
+__all__ = ["Rectangle", "by_size", "counted", "validate_regions"]
 
 
 class Rectangle(NamedTuple):
@@ -33,7 +33,7 @@ class Rectangle(NamedTuple):
     width: int
 
 
-def refuse_malformed(regions: Sequence[Sequence[int]]) -> None:
+def validate_regions(regions: Sequence[Sequence[int]]) -> None:
     """Checks that a list of regions has four numbers each, or five each.
 
     Raises:
@@ -82,7 +82,7 @@ def counted(
         for rectangle, numbers in zip(rectangles, regions, strict=True):
             counts[rectangle] += numbers[4]
     counts = {rectangle: count for rectangle, count in counts.items() if count}
-    _refuse_sizes(counts, multiple, filled or (0, 0))
+    _validate_sizes(counts, multiple, filled or (0, 0))
     return counts
 
 
@@ -168,7 +168,7 @@ def _start(start: int, size: int, length: int, wraps: bool) -> int | None:
     return start % length if fits else None
 
 
-def _refuse_sizes(counts: dict[Rectangle, int], multiple: int, filled: tuple[int, int]) -> None:
+def _validate_sizes(counts: dict[Rectangle, int], multiple: int, filled: tuple[int, int]) -> None:
     for top, left, height, width in counts:
         sides = zip((height, width), filled, strict=True)
         if any(side > least and side % multiple for side, least in sides):

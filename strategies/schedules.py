@@ -1,9 +1,9 @@
-"""Ladders of maps: which regions of a window go down, step by step.
+"""Schedules of maps: which regions of a window go down, step by step.
 
-A map gives every pixel a level of one ladder sigma_0 > ... > sigma_T = 0, and no pixel ever goes
-up. Some ladders are known beforehand; others are made while the solver walks them, by what a
-denoiser has said of its own certainty until then (`strategies.uncertainty`). How many steps there
-are is known beforehand in either case, and is the same for all windows of a batch.
+A map gives every pixel a level of one noise schedule sigma_0 > ... > sigma_T = 0, and no pixel ever
+goes up. Some noise schedules are known beforehand; others are made while the solver walks them, by
+what a denoiser has said of its own certainty until then (`strategies.uncertainty`). How many steps
+there are is known beforehand in either case, and is the same for all windows of a batch.
 
 References:
     [AP] AsyncPatch Diffusion: spatially-flexible image generation, 2026. arXiv:2606.07079
@@ -48,7 +48,7 @@ def distances(known: Mask, region: int) -> Fronts:
 
 
 def staggered(sigmas: Float[Tensor, " levels"], fronts: Fronts, lag: int) -> Iterator[Map]:
-    """Yields a ladder of maps: front k goes down `sigmas`, `k lag` steps after front 0.
+    """Yields a schedule of maps: front k goes down `sigmas`, `k lag` steps after front 0.
 
     Before its start a front waits at the first level, after its end at the last.
     """
@@ -65,7 +65,7 @@ def by_certainty(
     steps: int,
     lead: int,
 ) -> Iterator[Map]:
-    """Yields a ladder of maps, `steps` steps long: the most certain regions go down first ([AP]).
+    """Yields a schedule of maps, `steps` steps long: the most certain regions go down first ([AP]).
 
     Of a window with n regions and T levels to go down, floor((k + 1) n T / steps) -
     floor(k n T / steps) regions go down one level at step k, n T / steps of them but for rounding.
@@ -82,15 +82,15 @@ def by_certainty(
     Args:
         sigmas: The levels of a region, from the highest down.
         regions: What goes down together.
-        noticing: Wraps the denoiser of the solver that walks this ladder.
+        noticing: Wraps the denoiser of the solver that walks this noise schedule.
         steps: At least one for each level to go down.
         lead: At least 1.
     """
     levels = len(sigmas) - 1
-    ladder = sigmas.cpu()
+    sigmas = sigmas.cpu()
     places = torch.zeros_like(regions.nearness)
     total = levels * regions.active.sum(1)
-    yield regions.map(ladder, places)
+    yield regions.map(sigmas, places)
     for step in range(steps):
         count = (step + 1) * total // steps - step * total // steps
         highest = places.where(regions.active, levels).amin(1, keepdim=True)
@@ -100,7 +100,7 @@ def by_certainty(
         group = (1 + waits.long()).masked_fill(must, 0).masked_fill(done, 3)
         places = places + first_ones(count, group, certainty(regions, noticing), regions.nearness)
         noticing.heard.clear()
-        yield regions.map(ladder, places)
+        yield regions.map(sigmas, places)
 
 
 def fast_and_slow(
@@ -111,7 +111,7 @@ def fast_and_slow(
     inner: int,
     share: float,
 ) -> Iterator[Map]:
-    """Yields a ladder of maps: certain regions leap, the others follow ([PF] dual loop).
+    """Yields a schedule of maps: certain regions leap, the others follow ([PF] dual loop).
 
     An outer step begins with all regions at one level. The most certain ones, floor(`share` n) of
     n but at least one of two or more, go down `inner` levels at one step; then the others go down
@@ -125,24 +125,24 @@ def fast_and_slow(
     Args:
         sigmas: The levels of a region, from the highest down; `inner` divides the number of steps.
         regions: What goes down together.
-        noticing: Wraps the denoiser of the solver that walks this ladder.
+        noticing: Wraps the denoiser of the solver that walks this noise schedule.
         inner: Levels of an outer step.
         share: Share of the regions that are certain.
     """
-    ladder = sigmas.cpu()
+    sigmas = sigmas.cpu()
     places = torch.zeros_like(regions.nearness)
     count = part_of(regions.active.sum(1), share)
     said = torch.zeros_like(places)
-    yield regions.map(ladder, places)
+    yield regions.map(sigmas, places)
     for _ in range((len(sigmas) - 1) // inner):
         certain = first_ones(count, (~regions.active).long(), said, regions.nearness)
         noticing.heard.clear()
         places = places + inner * certain
-        yield regions.map(ladder, places)
+        yield regions.map(sigmas, places)
         said = resolved(regions.means(noticing.heard[0])).cpu()
         for _ in range(inner):
             places = places + ~certain
-            yield regions.map(ladder, places)
+            yield regions.map(sigmas, places)
 
 
 def certainty(regions: Regions, noticing: Noticing) -> Int64[Tensor, "samples regions"]:

@@ -82,7 +82,7 @@ class SequentialStrategy(Strategy):
         known: Known | None = None,
         context: Any = None,
     ) -> Image:
-        self.refuse_misfits(denoiser, canvas, noise, known)
+        self.validate_fit(denoiser, canvas, noise, known)
         axes = self.axes(denoiser, canvas)
         if known is None or len(known.mask) == 1:
             return self._painted(denoiser, canvas, axes, noise, known, context)
@@ -115,8 +115,10 @@ class SequentialStrategy(Strategy):
             windows = WindowNoise(noise, [f"window {filling.number}" for filling in turn])
             cut = painting.cut(turn)
             seen = painting.seen(before=turn[0].turn)
-            told = conditions_at(context, [place_of(one) for one in turn], canvas, seen, cut.mask)
-            painting.paint(turn, self.fill(conditioned(asked, told), cut, windows))
+            conditions = conditions_at(
+                context, [place_of(one) for one in turn], canvas, seen, cut.mask
+            )
+            painting.paint(turn, self.fill(conditioned(asked, conditions), cut, windows))
         return painting.image[..., : canvas.height, : canvas.width]
 
     def axes(self, denoiser: PatchDenoiser, canvas: Canvas) -> tuple[Axis, Axis]:

@@ -47,7 +47,7 @@ class Regions:
         self.size = known.shape[-2:]
         # A window that is known all over goes down like any other, for its batch's sake.
         self.unknown = ~known | known.all(-1, keepdim=True).all(-2, keepdim=True)
-        self._unknown = self.unknown.cpu()  # ladders are made there
+        self._unknown = self.unknown.cpu()  # noise schedules are made there
         self.counts = self._sums(self.unknown.float())
         self.active: Bool[Tensor, "samples regions"] = (self.counts > 0).cpu()
         near = torch.where(self.unknown, -fronts, -fronts.max() - 1).float()
@@ -68,7 +68,7 @@ class Regions:
     def map(
         self, sigmas: Float[Tensor, " levels"], places: PerRegion
     ) -> Float[Tensor, "samples 1 rows columns"]:
-        """Returns the levels of a window whose squares are so many levels down the ladder.
+        """Returns the levels of a window whose squares are so many levels down the noise schedule.
 
         Known pixels are at the highest level there is: guidance shows them to its weak branch so.
         """

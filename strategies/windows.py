@@ -85,7 +85,7 @@ def planned_length(length: int, window: int, overlap: int, *, wraps: bool = Fals
         raise ValueError(f"need 0 <= overlap < window, got overlap={overlap}, window={window}.")
     stride = window - overlap
     if wraps:
-        _refuse_open_loop(length, window, stride)
+        _validate_loop(length, window, stride)
         return length
     if length < window:
         raise ValueError(
@@ -152,7 +152,7 @@ def _modulo(span: Span, loop: int) -> Span:
     return start % loop, start % loop + stop - start
 
 
-def _refuse_open_loop(length: int, window: int, stride: int) -> None:
+def _validate_loop(length: int, window: int, stride: int) -> None:
     """Refuses lengths that are no whole number of strides, or below one window."""
     if length % stride == 0 and length >= window:
         return

@@ -1,9 +1,9 @@
 """`python -m studies.schedules`: the bias of AsyncPatch's schedules at equal evaluations.
 
 Every schedule gets as many steps as a budget of evaluated pixels allows (`patchcanvas.budget`), so
-that one which takes more steps for each level of its ladder has fewer levels. With the exact
-denoiser every path is exact in the limit of many steps: what is left is the error of finite steps
-and, of what changes the estimate, a bias that no budget removes. Canvases grow from nothing.
+that one which takes more steps for each level of its noise schedule has fewer levels. With the
+exact denoiser every path is exact in the limit of many steps: what is left is the error of finite
+steps and, of what changes the estimate, a bias that no budget removes. Canvases grow from nothing.
 
     python -m studies.schedules budget=16,32,64,128 fields=line line.length=4
 

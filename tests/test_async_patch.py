@@ -143,17 +143,17 @@ def test_growth_is_not_exact_where_the_overlap_does_not_say_all():
 
 
 @pytest.mark.parametrize("lag", [1, 3, 5])
-def test_every_front_goes_down_the_whole_ladder_once(lag):
+def test_every_front_goes_down_the_whole_noise_schedule_once(lag):
     sigmas = karras_sigmas(5)
     fronts = torch.tensor([[0, 1, 2, 3], [0, 0, 1, 0]]).view(2, 1, 1, 4)
-    ladder = torch.stack(list(staggered(sigmas, fronts, lag)))
-    assert len(ladder) == 5 + 3 * lag + 1
+    maps = torch.stack(list(staggered(sigmas, fronts, lag)))
+    assert len(maps) == 5 + 3 * lag + 1
     for sample, column in np.ndindex(2, 4):
         front = int(fronts[sample, 0, 0, column])
         waits, stays = [80.0] * (front * lag), [0.0] * ((3 - front) * lag)
         expected = torch.tensor([*waits, *sigmas.tolist(), *stays], dtype=torch.float64)
         # 80 is a seventh power of a seventh root.
-        torch.testing.assert_close(ladder[:, sample, 0, 0, column], expected, rtol=1e-14, atol=0)
+        torch.testing.assert_close(maps[:, sample, 0, 0, column], expected, rtol=1e-14, atol=0)
 
 
 def levels_of(strategy: AsyncPatch) -> Tensor:
@@ -249,7 +249,7 @@ def test_a_region_as_large_as_the_window_is_joint():
 @pytest.mark.parametrize(
     ("options", "alone", "given_half"),
     [
-        # Steps of a window of 8 px that knows nothing, and of one that knows 4, of 10 a ladder:
+        # Steps of a window of 8 px that knows nothing, and of one that knows 4, of 10 a sigmas:
         # 3 px to both sides of the middle, and 4 px to one side.
         ({}, 10, 10),
         ({"schedule": "wavefront"}, 15, 15),  # fronts of 2 px

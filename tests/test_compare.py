@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks.compare import main, told_apart
+from benchmarks.compare import differ, main
 from benchmarks.metrics.estimates import Estimate
 from benchmarks.results.fingerprint import MUST_AGREE
 from benchmarks.results.records import Results, Row
@@ -135,8 +135,8 @@ def test_real_images_and_patches_are_compared_too(compared):
 
 def test_chance_is_the_interval_of_a_difference():
     # Half-widths 3 and 4: differences up to 5 are within chance.
-    assert not told_apart(Estimate(10.0, 7.0, 13.0), Estimate(14.9, 10.9, 18.9))
-    assert told_apart(Estimate(10.0, 7.0, 13.0), Estimate(15.1, 11.1, 19.1))
+    assert not differ(Estimate(10.0, 7.0, 13.0), Estimate(14.9, 10.9, 18.9))
+    assert differ(Estimate(10.0, 7.0, 13.0), Estimate(15.1, 11.1, 19.1))
 
 
 @pytest.mark.parametrize("content", ["{half", "[]", '{"name": "old"}', "null"])

@@ -351,11 +351,11 @@ def test_parts_that_mean_something_else_are_refused(tmp_path, old, new, name):
 
 def test_a_file_brings_back_all_that_a_network_takes(tmp_path):
     own = denoiser(**EVERYTHING, token_grid=(2, 2), gate=0.25)
-    own.told_by = {"view": [32, 32], "backbone": {"class_path": "x"}, "scale": [4, 4]}
+    own.conditioning = {"view": [32, 32], "backbone": {"class_path": "x"}, "scale": [4, 4]}
     own.network.gates["middle.0.0"].data.fill_(-0.125)
     save_denoiser(own, tmp_path / "own.safetensors", provenance=PROVENANCE)
     back = load_denoiser(tmp_path / "own.safetensors")
-    assert back.told_by == own.told_by
+    assert back.conditioning == own.conditioning
     assert back.takes == own.takes == {"tokens", "place", "guide", "known", "plan"}
     assert back.network.config == own.network.config
     assert back.network.gates["middle.0.0"].item() == -0.125
@@ -368,7 +368,7 @@ def test_a_file_from_before_there_were_contexts_is_still_read(tmp_path):
     own = exported(tmp_path / "old.safetensors").float()
     path = tmp_path / "old.json"
     beside = json.loads(path.read_text())
-    del beside["denoiser"]["told_by"]
+    del beside["denoiser"]["conditioning"]
     for name in (
         "token_features",
         "token_grid",
@@ -383,7 +383,7 @@ def test_a_file_from_before_there_were_contexts_is_still_read(tmp_path):
     back = load_denoiser(tmp_path / "old.safetensors")
     x_t = torch.randn(1, 3, 16, 16)
     assert torch.equal(back(x_t, LEVEL.float()), own(x_t, LEVEL.float()))
-    assert (back.takes, back.told_by) == (frozenset(), None)
+    assert (back.takes, back.conditioning) == (frozenset(), None)
     start_from(fresh(**NEW["all"]), tmp_path / "old.safetensors")
 
 

@@ -53,17 +53,17 @@ class Spelling(Downsampled):
         return torch.tensor([[[len(prompt) / 10, 0.0, -1.0]] for prompt in prompts])
 
 
-TOLD_BY = {
+CONDITIONING = {
     "view": [SIDE, WIDTH],
     "backbone": Spelling().description,
     "plans": True,
     "guide": "plan",
     "scale": list(SCALE),
 }
-BLURRED = TOLD_BY | {"guide": "blur", "plans": False, "scale": None}
+BLURRED = CONDITIONING | {"guide": "blur", "plans": False, "scale": None}
 
 
-def denoiser(told_by=TOLD_BY, **changes) -> EDMPrecond:
+def denoiser(conditioning=CONDITIONING, **changes) -> EDMPrecond:
     """A network that is told everything, and whose every weight counts."""
     parts = {"token_features": 3, "guide": True, "known_channel": True, "modes": True}
     parts |= {"position": "block"} | changes
@@ -72,11 +72,11 @@ def denoiser(told_by=TOLD_BY, **changes) -> EDMPrecond:
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.1 * torch.randn(weight.shape))
-    return EDMPrecond(network, SIDE, told_by=told_by).eval().requires_grad_(False)
+    return EDMPrecond(network, SIDE, conditioning=conditioning).eval().requires_grad_(False)
 
 
 PLAIN = {"token_features": 0, "guide": False, "known_channel": False, "modes": False}
-UNCONDITIONAL = {"told_by": None, "position": "none", **PLAIN}
+UNCONDITIONAL = {"conditioning": None, "position": "none", **PLAIN}
 
 
 def conditioner(told=None, canvas=CANVAS, **settings):
@@ -356,23 +356,30 @@ def test_a_budget_pays_for_guidance():
         ({"token_features": 0}, {"mode": "seed_image"}, "tells tokens, which .* does not take"),
         ({"guide": False}, {"guide": "image"}, "needs a denoiser trained with guides"),
         ({"modes": False}, {"guide": "plan"}, "needs a denoiser trained to make plans"),
-        ({"told_by": TOLD_BY | {"plans": False}}, {"guide": "plan"}, "trained to make plans"),
-        ({"told_by": None}, {"mode": "seed_image"}, "must name the backbone"),
-        ({"told_by": BLURRED}, {"guide": "image"}, "context.blur must be set"),
-        ({"told_by": BLURRED}, {"guide": "canvas"}, "context.guide must be image, got canvas"),
+        (
+            {"conditioning": CONDITIONING | {"plans": False}},
+            {"guide": "plan"},
+            "trained to make plans",
+        ),
+        ({"conditioning": None}, {"mode": "seed_image"}, "must name the backbone"),
+        ({"conditioning": BLURRED}, {"guide": "image"}, "context.blur must be set"),
+        ({"conditioning": BLURRED}, {"guide": "canvas"}, "context.guide must be image, got canvas"),
         ({}, {"guide": "image", "blur": 2.0}, "context.blur must be null, got 2"),
         (
-            {"told_by": TOLD_BY | {"backbone": Downsampled().description}},
+            {"conditioning": CONDITIONING | {"backbone": Downsampled().description}},
             {"mode": "text", "prompt": "hills"},
             "Downsampled has no text tower",
         ),
         (
-            {"told_by": TOLD_BY | {"backbone": Spelling().description | {"fingerprint": "0"}}},
+            {
+                "conditioning": CONDITIONING
+                | {"backbone": Spelling().description | {"fingerprint": "0"}}
+            },
             {"mode": "seed_image"},
             "must have the fingerprint 0",
         ),
         (
-            {"told_by": TOLD_BY | {"backbone": {"class_path": "no.such.Backbone"}}},
+            {"conditioning": CONDITIONING | {"backbone": {"class_path": "no.such.Backbone"}}},
             {"mode": "seed_image"},
             "no.such.Backbone",
         ),
@@ -401,7 +408,9 @@ def test_weights_elsewhere_must_be_there_and_be_needed(tmp_path):
     clip = {"class_path": "backbones.clip.Clip", "init_args": {"model": "x", "fit": "crop"}}
     with pytest.raises(FileNotFoundError, match=r"context.backbone must be a folder or file"):
         conditioner(
-            denoiser(TOLD_BY | {"backbone": clip}), mode="seed_image", backbone=tmp_path / "gone"
+            denoiser(CONDITIONING | {"backbone": clip}),
+            mode="seed_image",
+            backbone=tmp_path / "gone",
         )
 
 
@@ -412,15 +421,15 @@ def test_a_canvas_without_two_ends_is_refused(photograph):
     short = dataclasses.replace(CANVAS, width=2 * SIDE)
     said = conditioner(canvas=short, mode="seed_image", interpolate_to=photograph, fixed_ends=True)
     with pytest.raises(ValueError, match="must be wider than 32 px, got 32 px"):
-        said.refuse_misfits(Naive(), denoiser(), short)
-    said.refuse_misfits(Naive(), denoiser(), dataclasses.replace(short, width=2 * SIDE + 1))
+        said.validate_fit(Naive(), denoiser(), short)
+    said.validate_fit(Naive(), denoiser(), dataclasses.replace(short, width=2 * SIDE + 1))
 
 
 def test_a_loop_that_no_plan_can_close_is_refused():
     loop = dataclasses.replace(CANVAS, wrap_width=True, width=SIDE * SCALE[1] - 1)
     said = conditioner(canvas=loop, mode="unconditional", guide="plan")
     with pytest.raises(ValueError, match="must be a multiple of 3 px"):
-        said.refuse_misfits(Naive(), denoiser(), loop)
+        said.validate_fit(Naive(), denoiser(), loop)
 
 
 # What is written down.
@@ -576,10 +585,10 @@ def test_a_parallel_strategy_that_would_see_nothing_is_refused(settings):
     with pytest.raises(
         ValueError, match=r"no canvas to be seen: set context\.refinement_iterations=2"
     ):
-        said.refuse_misfits(DiffCollage(), denoiser(), CANVAS)
-    said.refuse_misfits(LShapeRepaint(), denoiser(), CANVAS)
+        said.validate_fit(DiffCollage(), denoiser(), CANVAS)
+    said.validate_fit(LShapeRepaint(), denoiser(), CANVAS)
     twice = conditioner(**({"mode": "unconditional"} | settings), refinement_iterations=2)
-    twice.refuse_misfits(DiffCollage(), denoiser(), CANVAS)
+    twice.validate_fit(DiffCollage(), denoiser(), CANVAS)
 
 
 def test_gates_can_be_shut(arguments, photograph):

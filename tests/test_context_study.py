@@ -143,13 +143,13 @@ def test_a_line_is_made_of_the_harness_and_of_the_network(tmp_path, monkeypatch,
         position="coordinates",
         known_channel=True,
     )
-    told_by = {"view": [16, 48], "backbone": one.backbone.description}
+    conditioning = {"view": [16, 48], "backbone": one.backbone.description}
     provenance = {
         "steps": 7,
         "losses_step": 7,
         "losses": {"val/loss": 0.1, "val/loss_unconditional": 0.2},
     }
-    made = EDMPrecond(network, patch_size=16, told_by=told_by)
+    made = EDMPrecond(network, patch_size=16, conditioning=conditioning)
     save_denoiser(made, one.denoiser, provenance=provenance)
     asked = []
 

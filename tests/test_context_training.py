@@ -81,23 +81,23 @@ def test_windows_are_cut_where_they_are_told_to_lie(size):
     view, found = views(64), set()
     example = training.examples(view, size, 0.0, seeded())
     guide, _ = coarse_guide(view, torch.ones(1, 1, *VIEW, dtype=torch.bool), (4, 4))
-    for k, (top, left) in enumerate(corners_of(example.told, VIEW, size)):
+    for k, (top, left) in enumerate(corners_of(example.conditions, VIEW, size)):
         part = (slice(top, top + size[0]), slice(left, left + size[1]))
         assert torch.equal(example.x0[k], view[k][:, *part])
-        torch.testing.assert_close(example.told.guide[k], guide[k][:, *part])
+        torch.testing.assert_close(example.conditions.guide[k], guide[k][:, *part])
         found.add((top, left))
     # Of 9 * 25 places or more most are others.
     assert len(found) > 45
-    assert (example.told.guided == 1).all()
-    assert not example.told.plan.any()
-    assert not example.told.known.any()
+    assert (example.conditions.guided == 1).all()
+    assert not example.conditions.plan.any()
+    assert not example.conditions.known.any()
     assert example.known is None
 
 
 def test_windows_lie_evenly_wherever_they_fit():
     training = ContextTraining(view=(18, 17))
     example = training.examples(views(3000, (18, 17)), (16, 16), 0.0, seeded())
-    corners = corners_of(example.told, (18, 17), (16, 16))
+    corners = corners_of(example.conditions, (18, 17), (16, 16))
     for top in range(3):
         for left in range(2):
             # A sixth of 3,000: a standard error of 20.4; five of them.
@@ -161,8 +161,8 @@ def test_the_backbone_and_the_guide_see_what_stands_before_the_window(both_ways)
     )
     view, kinds = views(40), set()
     example = training.examples(view, (16, 16), 0.0, seeded(1))
-    assert torch.equal(example.told.known, example.known.float())
-    for k, corner in enumerate(corners_of(example.told, VIEW, (16, 16))):
+    assert torch.equal(example.conditions.known, example.known.float())
+    for k, corner in enumerate(corners_of(example.conditions, VIEW, (16, 16))):
         own = slice(k, k + 1)
         found = []
         for down in (False, True)[: 1 + both_ways]:
@@ -181,8 +181,8 @@ def test_the_backbone_and_the_guide_see_what_stands_before_the_window(both_ways)
                         guide, guided = coarse_guide(view[own], visible, (4, 4))
                         rows, columns = (slice(start, start + 16) for start in corner)
                         part = (..., rows, columns)
-                        torch.testing.assert_close(example.told.guide[own], guide[part])
-                        torch.testing.assert_close(example.told.guided[own], guided[part])
+                        torch.testing.assert_close(example.conditions.guide[own], guide[part])
+                        torch.testing.assert_close(example.conditions.guided[own], guided[part])
                         found.append((kind, down, across))
         assert found, f"window {k} at {corner} sees what was never painted"
         kinds.update(found)
@@ -195,12 +195,12 @@ def test_a_backbone_that_sees_nothing_gives_no_tokens():
         view=(16, 16), backbone=Downsampled((2, 2)), partial_share=1.0, token_dropout=0.0
     )
     example = training.examples(views(4, (16, 16)), (16, 16), 0.0, seeded())
-    assert not example.told.given.any()
+    assert not example.conditions.given.any()
     whole = dataclasses.replace(training, partial_share=0.0)
     example = whole.examples(views(4, (16, 16)), (16, 16), 0.0, seeded())
-    assert example.told.given.all()
+    assert example.conditions.given.all()
     expected = views(4, (16, 16)).mean((2, 3))
-    torch.testing.assert_close(example.told.tokens[:, 0], expected)
+    torch.testing.assert_close(example.conditions.tokens[:, 0], expected)
 
 
 def test_tokens_and_guides_are_left_out_of_their_shares():
@@ -211,11 +211,11 @@ def test_tokens_and_guides_are_left_out_of_their_shares():
         guide=PlanGuide(scale=(4, 4), share=0.7),
     )
     example = training.examples(views(4000, (8, 8)), (8, 8), 0.0, seeded())
-    shown = example.told.guided.flatten(1).amax(1) > 0
+    shown = example.conditions.guided.flatten(1).amax(1) > 0
     # 4,000 draws: standard errors of 0.0063 and 0.0072, and 0.5 / 63 of a correlation; five each.
-    assert example.told.given.float().mean().item() == pytest.approx(0.8, abs=0.032)
+    assert example.conditions.given.float().mean().item() == pytest.approx(0.8, abs=0.032)
     assert shown.float().mean().item() == pytest.approx(0.7, abs=0.036)
-    both = torch.stack([example.told.given.float(), shown.float()])
+    both = torch.stack([example.conditions.given.float(), shown.float()])
     assert torch.corrcoef(both)[0, 1].abs() < 5 / 63
 
 
@@ -230,18 +230,18 @@ def test_plans_are_whole_views_cell_by_cell():
     view = torch.rand(5, 3, 64, 48) * 2 - 1
     example = training.examples(view, (16, 16), 0.0, seeded())
     torch.testing.assert_close(example.x0, F.avg_pool2d(view, (4, 3)))
-    assert example.told.plan.all()
-    assert example.told.place.tolist() == [[-1, -1, 1, 1]] * 5
-    assert not example.told.guided.any()
-    assert not example.told.known.any()
+    assert example.conditions.plan.all()
+    assert example.conditions.place.tolist() == [[-1, -1, 1, 1]] * 5
+    assert not example.conditions.guided.any()
+    assert not example.conditions.known.any()
     assert example.known is None
-    torch.testing.assert_close(example.told.tokens[:, 0], view.mean((2, 3)))
+    torch.testing.assert_close(example.conditions.tokens[:, 0], view.mean((2, 3)))
     half = training.examples(view, (16, 8), 0.0, seeded())
-    for k, (top, left) in enumerate(corners_of(half.told, (16, 16), (16, 8))):
+    for k, (top, left) in enumerate(corners_of(half.conditions, (16, 16), (16, 8))):
         assert top == 0
         torch.testing.assert_close(half.x0[k], example.x0[k, :, :, left : left + 8])
     some = dataclasses.replace(training, plan_share=0.3)
-    drawn = [some.examples(view, (16, 16), 0.0, seeded(k)).told.plan for k in range(400)]
+    drawn = [some.examples(view, (16, 16), 0.0, seeded(k)).conditions.plan for k in range(400)]
     assert all(plan.all() or not plan.any() for plan in drawn)
     # 400 batches: a standard error of 0.023; five.
     assert sum(bool(plan[0]) for plan in drawn) / 400 == pytest.approx(0.3, abs=0.115)
@@ -320,10 +320,10 @@ def test_validation_tells_everything_and_always_the_same():
     for seed in range(8):
         one, two = (TRAINING.held_out.examples(view, (16, 16), 0.0, seeded(seed)) for _ in range(2))
         assert torch.equal(one.x0, two.x0)
-        assert torch.equal(one.told.guide, two.told.guide)
-        assert one.told.given.all()
-        assert (one.told.guided == 1).all()
-        assert not one.told.plan.any()
+        assert torch.equal(one.conditions.guide, two.conditions.guide)
+        assert one.conditions.given.all()
+        assert (one.conditions.guided == 1).all()
+        assert not one.conditions.plan.any()
         assert one.known is None
     assert TRAINING.held_out.guide.scale == (4, 4)
 
@@ -343,8 +343,8 @@ ALL = frozenset({"tokens", "guide", "known", "place", "plan"})
 
 
 def test_a_network_that_takes_what_it_is_told_is_welcome():
-    TRAINING.refuse_misfits(ALL, 3, 16)
-    TRAINING.refuse_misfits(ALL - {"place"}, 3, 16)
+    TRAINING.validate_fit(ALL, 3, 16)
+    TRAINING.validate_fit(ALL - {"place"}, 3, 16)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_a_network_that_takes_what_it_is_told_is_welcome():
 )
 def test_a_network_that_does_not_is_refused(change, takes, features, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(TRAINING, **change).refuse_misfits(takes, features, 16)
+        dataclasses.replace(TRAINING, **change).validate_fit(takes, features, 16)
 
 
 @pytest.mark.parametrize(
@@ -549,7 +549,7 @@ def test_a_fit_logs_its_gates_and_what_contexts_are_worth(trained):
 def test_an_export_says_what_it_was_told_by(trained, tmp_path):
     export(trained / "last.ckpt", tmp_path / "tiny.safetensors", dtype="float32")
     denoiser = load_denoiser(tmp_path / "tiny.safetensors")
-    assert denoiser.told_by == {
+    assert denoiser.conditioning == {
         "view": [32, 32],
         "backbone": Downsampled((2, 2)).description,
         "plans": True,
@@ -570,7 +570,7 @@ def test_a_training_with_contexts_resumes_to_the_same_bits(trained, tmp_path, st
         run("fit", path, stopping(step))
     run("fit", path, ["--ckpt_path=last"])
     whole, parts = (checkpoint(folder / "last.ckpt") for folder in (trained, tmp_path))
-    for key in (*STATE, "lr_schedulers", "told_by", "progress"):
+    for key in (*STATE, "lr_schedulers", "conditioning", "progress"):
         assert differences(parts[key], whole[key]) == []
 
 
@@ -615,7 +615,7 @@ def test_the_likelihood_is_that_of_windows_from_all_over_their_views(module):
 
 
 def test_a_network_of_places_without_its_training_predicts_nothing(module):
-    module.denoiser.told_by = None
+    module.denoiser.conditioning = None
     with pytest.raises(TrainingError, match="ckpt_path"):
         module.predict_step(torch.arange(1), 0)
 

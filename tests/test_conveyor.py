@@ -268,7 +268,7 @@ def long_strip(*, columns: int, strips: int, segment: int = 1000, steps: int = 2
     return Figures(torch.stack(cells), expected, field)
 
 
-def refuse_drift(figures: Figures) -> None:
+def assert_no_drift(figures: Figures) -> None:
     """Five figures, each within five standard errors: one run in 300,000 fails by chance."""
     mean, error = figures.overall
     assert ((mean - figures.expected).abs() < 5 * error).all()
@@ -291,14 +291,14 @@ def table(figures: Figures) -> str:
 
 
 def test_a_long_strip_does_not_drift():
-    refuse_drift(long_strip(columns=5_000, strips=8, segment=500, steps=8))
+    assert_no_drift(long_strip(columns=5_000, strips=8, segment=500, steps=8))
 
 
 @pytest.mark.slow
 def test_a_strip_of_100_000_columns_does_not_drift():
     figures = long_strip(columns=100_000, strips=16, steps=40)
     print(table(figures))
-    refuse_drift(figures)
+    assert_no_drift(figures)
     # What is left of the difference from the field is the solver's, 2 % of the variance after 40
     # steps, and that of the mean is what its noise begins without.
     assert ((figures.expected - figures.field).abs() < 0.02 * FIELD.variance).all()
@@ -312,7 +312,7 @@ def test_a_strip_of_100_000_columns_does_not_drift():
     steps=st.integers(2, 30),
     given_share=st.sampled_from([0.0, 0.5, 1.0]),
 )
-def test_every_block_goes_down_the_whole_ladder_once(block, blocks, room, steps, given_share):
+def test_every_block_takes_all_steps_once(block, blocks, room, steps, given_share):
     lag = -(-steps // min(room, blocks - 1))
     belt = Belt(height=1, block=block, blocks=blocks, steps=steps, lag=lag)
     handed = round(given_share * (blocks - belt.active))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from denoisers.conditions import Conditions
 from denoisers.context_input import pixel_coordinates
-from denoisers.full_size import FullSize, refuse_filling
+from denoisers.full_size import FullSize, validate_filling
 from denoisers.gaussian import GaussianDenoiser, GaussianField
 from denoisers.precond import EDMPrecond
 from denoisers.unet import UNet
@@ -328,6 +328,6 @@ def test_nonsense_is_refused(filling, settings, must):
 
 def test_unknown_fillings_are_refused():
     # As it is outside of pytest, where annotations are not checked.
-    refuse = inspect.unwrap(refuse_filling)
+    refuse = inspect.unwrap(validate_filling)
     with pytest.raises(ValueError, match="'black'"):
         refuse(UncertainPixels(), "black")

@@ -46,7 +46,7 @@ def estimates(model: PretrainedModel) -> dict[str, Any]:
     denoiser = model.denoiser
     generator = torch.Generator().manual_seed(0)
     x_t = torch.randn(1, denoiser.channels, 8, 8, generator=generator)
-    found: dict[str, Any] = {"levels": denoiser.levels.ladder(5)}
+    found: dict[str, Any] = {"levels": denoiser.levels.noise_schedule(5)}
     context = None
     if model.prompts is not None:
         text = model.prompts(["A lake, in winter."])

@@ -513,7 +513,7 @@ def test_async_patch_is_refused_with_its_own_reason():
     with pytest.raises(ValueError, match=rule):
         strategy.generate(denoiser, canvas, CanvasNoise(0, [0]), known=known)
     with pytest.raises(ValueError, match=rule):
-        strategy.refuse_denoiser(denoiser)
+        strategy.validate_denoiser(denoiser)
     assert not codec.encoded
 
 

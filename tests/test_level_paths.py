@@ -117,11 +117,11 @@ def test_a_region_of_a_wavefront_starts_when_the_one_before_is_a_lag_down():
 def test_wavefronts_are_those_of_async_patch(lag, steps):
     sigmas = torch.logspace(2, -2, 11, dtype=torch.float64)
     fronts = torch.arange(4).view(1, 1, 1, 4)
-    ladder = torch.cat(list(staggered(sigmas, fronts, steps)))
+    sigmas = torch.cat(list(staggered(sigmas, fronts, steps)))
     path = Wavefront(sigma_min=0.01, sigma_max=100.0, region=(1, 1), lag=lag)
-    t = torch.linspace(0, 1, len(ladder), dtype=torch.float64)
+    t = torch.linspace(0, 1, len(sigmas), dtype=torch.float64)
     # float64 powers of 10.
-    torch.testing.assert_close(path(t, 1, 4).sigma, ladder, rtol=1e-10, atol=0)
+    torch.testing.assert_close(path(t, 1, 4).sigma, sigmas, rtol=1e-10, atol=0)
     if lag == 1:
         torch.testing.assert_close(
             Sequential(region=(1, 1))(t, 1, 4), Wavefront(region=(1, 1), lag=1.0)(t, 1, 4)

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image as Picture
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from benchmarks.comparison.loggers import build_loggers, refuse_missing
+from benchmarks.comparison.loggers import build_loggers, validate_loggers
 from benchmarks.metrics.estimates import Curve, Estimate, Spread
 from benchmarks.results.records import Cost, Row
 
@@ -56,8 +56,8 @@ def test_csv_holds_figures(tmp_path):
 def test_a_logger_whose_package_is_missing_is_refused(name, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
     with pytest.raises(ValueError, match=f"loggers={name} needs the package {name}"):
-        refuse_missing([name])
-    refuse_missing(["tensorboard", "csv"])
+        validate_loggers([name])
+    validate_loggers(["tensorboard", "csv"])
 
 
 def test_no_logger_is_no_trouble(tmp_path):

@@ -170,10 +170,10 @@ def test_its_noise_is_fresh_at_every_step_and_after_every_climb(name):
 @pytest.mark.parametrize("name", ["euler", "euler-resampled"])
 def test_what_is_unknown_follows_the_solver_down_and_fresh_noise_up(name):
     strategy = STRATEGIES[name]
-    ladder, evaluations = strategy.solver.sigmas().tolist(), iter(asked(strategy))
-    variance = ladder[0] ** 2
+    sigmas, evaluations = strategy.solver.sigmas().tolist(), iter(asked(strategy))
+    variance = sigmas[0] ** 2
     for here, there in pairwise(walk(6, strategy.jump_length, strategy.jump_n_sample)):
-        low, high = ladder[max(here, there)], ladder[min(here, there)]
+        low, high = sigmas[max(here, there)], sigmas[min(here, there)]
         if there < here:
             variance += high**2 - low**2
             continue
@@ -225,7 +225,7 @@ def test_jumps_are_at_least_one(name, value):
 
 
 @pytest.mark.parametrize("jump_length", [5, 6])
-def test_jumps_over_the_whole_ladder_are_refused(jump_length):
+def test_jumps_over_the_whole_noise_schedule_are_refused(jump_length):
     message = rf"jump_length .* got {jump_length}\."
     with pytest.raises(ValueError, match=message):
         LShapeRepaint(solver=Euler(num_steps=5), jump_length=jump_length)

@@ -68,7 +68,7 @@ def alive(strategy: Strategy) -> list[int]:
     return denoiser.alive
 
 
-def refuse_growth(few: list[int], many: list[int]) -> None:
+def assert_no_growth(few: list[int], many: list[int]) -> None:
     """Compares runs of 8 and of 64 steps, of which the first may also fill caches."""
     assert len(many) > 6 * len(few)
     # Canvases, windows, their noise, their levels, what is known: 6 to 16. One a step is 56 more.
@@ -81,7 +81,9 @@ def refuse_growth(few: list[int], many: list[int]) -> None:
     ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(value),
 )
 def test_memory_does_not_grow_with_the_number_of_steps(strategy, options):
-    refuse_growth(*(alive(strategy(solver=Euler(num_steps=steps), **options)) for steps in (8, 64)))
+    assert_no_growth(
+        *(alive(strategy(solver=Euler(num_steps=steps), **options)) for steps in (8, 64))
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_memory_does_not_grow_with_the_number_of_steps(strategy, options):
     ids=lambda solver: getattr(solver, "scheduler", "heun"),
 )
 def test_no_solver_remembers_more_after_more_steps(solver):
-    refuse_growth(
+    assert_no_growth(
         *(
             alive(DiffCollage(solver=dataclasses.replace(solver, num_steps=steps)))
             for steps in (8, 64)

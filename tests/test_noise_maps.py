@@ -31,11 +31,11 @@ def test_a_joint_schedule_visits_equal_levels_then_half_clean_ones():
 
 
 @pytest.mark.parametrize("schedule", [*SCHEDULES, CONVEYOR])
-def test_levels_are_those_of_the_ladder(schedule):
+def test_levels_are_those_of_the_noise_schedule(schedule):
     maps = visited_maps(schedule, patch_size=16, num_steps=STEPS, strips=1, blocks=3)
-    # The leaps of a dual loop end on levels of the finer ladder, of twice the steps.
-    ladder = Heun(num_steps=2 * STEPS if schedule == "dual_loop" else STEPS).sigmas().float()
-    distance = (maps.unique()[:, None] - ladder).abs().amin(1)
+    # The leaps of a dual loop end on levels of the finer schedule, of twice the steps.
+    sigmas = Heun(num_steps=2 * STEPS if schedule == "dual_loop" else STEPS).sigmas().float()
+    distance = (maps.unique()[:, None] - sigmas).abs().amin(1)
     assert distance.max() < 1e-5  # of levels up to 80 in float32
     assert (maps == 0).any()
 

@@ -207,14 +207,14 @@ def test_diffcollage_is_the_product_of_its_matrices():
         return total
 
     ends = 80 ** (1 / 7), 0.002 ** (1 / 7)
-    ladder = [(ends[0] + k / (steps - 1) * (ends[1] - ends[0])) ** 7 for k in range(steps)]
+    sigmas = [(ends[0] + k / (steps - 1) * (ends[1] - ends[0])) ** 7 for k in range(steps)]
     identity = np.eye(width)
     A = 80 * identity
-    for here, there in itertools.pairwise(ladder):
+    for here, there in itertools.pairwise(sigmas):
         slope = (identity - estimate(here)) @ A / here
         ahead = A + (there - here) * slope
         A = A + (there - here) * (slope + (identity - estimate(there)) @ ahead / there) / 2
-    A = estimate(ladder[-1]) @ A
+    A = estimate(sigmas[-1]) @ A
     true, made = matern32(width, length), A @ A.T
     cross = np.trace(root(root(true) @ made @ root(true)))
     expected = (np.trace(true) + np.trace(made) - 2 * cross) / width

@@ -536,7 +536,7 @@ def test_the_bar_is_as_long_as_the_calls_are_many(strategy, image, common):
     words = [str(image), "to=48x32", f"strategy={strategy}", *common]
     outpainting = prepared(read_command(words), words)
     advanced = []
-    outpainting.made(0, told=advanced.append)
+    outpainting.made(0, called=advanced.append)
     assert len(advanced) == outpainting.maker.denoiser.calls == outpainting.maker.calls
     # n shares of 1 / n.
     assert sum(advanced) == pytest.approx(1)

@@ -128,27 +128,27 @@ def test_levels_between_timesteps_lie_on_a_line_in_log_sigma():
     assert levels.timestep(ends).tolist() == [0, 999]
 
 
-def test_the_ladder_is_the_schedulers_spacing():
+def test_the_noise_schedule_is_the_schedulers_spacing():
     settings = {"beta_schedule": "linear", "timestep_spacing": "leading", "steps_offset": 1}
     levels = DiscreteLevels(settings)
-    assert torch.equal(levels.ladder(4)[:-1], levels.sigmas[[751, 501, 251, 1]])
-    assert levels.ladder(4)[-1] == 0
+    assert torch.equal(levels.noise_schedule(4)[:-1], levels.sigmas[[751, 501, 251, 1]])
+    assert levels.noise_schedule(4)[-1] == 0
 
 
 def test_a_flows_levels_are_times():
     levels = FlowLevels({"num_train_timesteps": 1000, "shift": 1.0}, tokens=16)
     assert levels.timestep(torch.tensor([1.0, 3.0, PURE_NOISE])).tolist() == [500, 750, 1000]
-    ladder = levels.ladder(3)
-    assert ladder[0] == PURE_NOISE
+    sigmas = levels.noise_schedule(3)
+    assert sigmas[0] == PURE_NOISE
     # Times 1, 0.5005, 0.001: the scheduler's even spacing from the last to the first.
-    assert ladder[1].item() == pytest.approx(0.5005 / 0.4995, rel=1e-6)
-    assert ladder[-1] == 0
+    assert sigmas[1].item() == pytest.approx(0.5005 / 0.4995, rel=1e-6)
+    assert sigmas[-1] == 0
 
 
 def test_schedulers_that_know_flows_among_others_name_their_shift_otherwise():
     shifted, other = FlowLevels({"shift": 3.0}, tokens=1), FlowLevels({"flow_shift": 3.0}, tokens=1)
-    assert torch.equal(shifted.ladder(5), other.ladder(5))
-    assert not torch.equal(shifted.ladder(5), FlowLevels({}, tokens=1).ladder(5))
+    assert torch.equal(shifted.noise_schedule(5), other.noise_schedule(5))
+    assert not torch.equal(shifted.noise_schedule(5), FlowLevels({}, tokens=1).noise_schedule(5))
 
 
 @pytest.mark.parametrize("make", [sd3_pipeline, flux_pipeline])

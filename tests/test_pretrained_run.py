@@ -94,7 +94,7 @@ def test_loops_of_latents_close(tmp_path, models, strategy):
     assert row["figures"]["wrap_error"]["value"] < 2
 
 
-def test_a_flow_runs_on_its_own_ladder(tmp_path, models):
+def test_a_flow_runs_on_its_own_noise_schedule(tmp_path, models):
     record = run(tmp_path, models["flow"], "strategy=multidiffusion", "context.prompt=a b")
     (row,) = record["rows"]
     levels = row["settings"]["solver"]["levels"]

@@ -15,7 +15,7 @@ from benchmarks.oracle.records import Evaluations, OracleRow, Sampling
 from benchmarks.oracle.table import line_of as line_of_oracle
 from benchmarks.results.lines import line_of
 from benchmarks.results.records import Cost, Row
-from patchcanvas.cli.progress import FIRST, MOST, Lines, progress_bars, told
+from patchcanvas.cli.progress import FIRST, MOST, Lines, progress_bars, report_line
 from studies.peers.records import Finding
 
 
@@ -43,7 +43,7 @@ def test_where_no_terminal_is_rows_are_lines(terminal):
     with progress_bars(console) as progress:
         task = progress.add_task("naive", total=2)
         progress.advance(task, 2)
-        told(progress, long)
+        report_line(progress, long)
     if terminal:
         assert "end" not in console.file.getvalue()
         assert "2/2" in console.file.getvalue()

@@ -24,7 +24,7 @@ def test_levels_are_evenly_spaced_in_their_root(num_steps, rho):
 # numpy 2 deprecates how diffusers hands it tensors; what it computes is not affected.
 @pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 def test_levels_equal_those_of_another_implementation():
-    # Betas whose first and last levels are the ends of the ladder.
+    # Betas whose first and last levels are the ends of the sigmas.
     ends = torch.tensor([0.1, 10.0], dtype=torch.float64)
     alphas_cumprod = 1 / (1 + ends.square())
     betas = [1 - alphas_cumprod[0].item(), 1 - (alphas_cumprod[1] / alphas_cumprod[0]).item()]
@@ -37,7 +37,7 @@ def test_levels_equal_those_of_another_implementation():
     torch.testing.assert_close(scheduler.sigmas.double(), ours, rtol=2e-5, atol=0)
 
 
-def test_the_ladder_is_float64_on_the_cpu():
+def test_the_noise_schedule_is_float64_on_the_cpu():
     sigmas = karras_sigmas(5)
     assert (sigmas.dtype, sigmas.device.type) == (torch.float64, "cpu")
 

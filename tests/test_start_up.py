@@ -82,10 +82,10 @@ def test_weights_are_hashed_once_and_their_json_read_once(monkeypatch):
 
 def test_a_comparison_checks_once_and_builds_its_features_once(monkeypatch, tmp_path):
     checked, built = [], []
-    refuse, build = preparation.refuse_misfits, preparation.build_features
+    refuse, build = preparation.validate_fit, preparation.build_features
     monkeypatch.setattr(
         preparation,
-        "refuse_misfits",
+        "validate_fit",
         lambda name, *rest: checked.append(name) or refuse(name, *rest),
     )
     monkeypatch.setattr(

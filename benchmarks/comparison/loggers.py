@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.results.records import Row
 from datamodules.image_file import opened
 
-__all__ = ["LoggerName", "Loggers", "build_loggers", "refuse_missing"]
+__all__ = ["LoggerName", "Loggers", "build_loggers", "validate_loggers"]
 
 LoggerName = Literal["tensorboard", "csv", "wandb", "mlflow"]
 PROJECT = "patchcanvas"
@@ -114,7 +114,7 @@ def _built(name: LoggerName, folder: Path) -> Any:
     return local(folder, name=name, version="")
 
 
-def refuse_missing(names: list[LoggerName]) -> None:
+def validate_loggers(names: list[LoggerName]) -> None:
     """Checks that the packages of these loggers are installed.
 
     Raises:

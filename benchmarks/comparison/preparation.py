@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.comparison.loggers import Loggers, build_loggers, refuse_missing
+from benchmarks.comparison.loggers import Loggers, build_loggers, validate_loggers
 from benchmarks.comparison.plan import Plan
 from benchmarks.comparison.settings import Settings
 from benchmarks.experiment.folder import Experiment
@@ -24,7 +24,7 @@ from patchcanvas.bundled import is_pretrained
 from patchcanvas.context.choice import conditioner_of
 from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner
 from patchcanvas.environment import resolve_device
-from patchcanvas.making import refuse_misfits, tuned
+from patchcanvas.making import tuned, validate_fit
 from patchcanvas.model import Model, load_model
 from strategies.async_patch import NeedsNoiseMapsError
 from strategies.base import Strategy
@@ -154,7 +154,7 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     """
     settings = plan.settings
     device = resolve_device(settings.device)
-    settings.runtime.refuse_device(device)
+    settings.runtime.validate_device(device)
     asked = asked_for(plan)
     model, canvas, conditioner = asked.model, asked.canvas, asked.conditioner
     strategies, budgets = asked.strategies, asked.budgets
@@ -164,7 +164,7 @@ def prepared(plan: Plan, arguments: list[str]) -> Prepared:
     # On the CPU first, so that what is missing is said once and before other processes start.
     features = build_features(settings.features, weights=settings.features_weights)
     clip = build_clip(plan)
-    refuse_missing(settings.loggers)
+    validate_loggers(settings.loggers)
     processes = launched(
         device,
         devices=settings.devices,
@@ -235,7 +235,7 @@ def those_that_fit(
     kept = {}
     for name, strategy in strategies.items():
         try:
-            refuse_misfits(name, strategy, model, canvas, conditioner)
+            validate_fit(name, strategy, model, canvas, conditioner)
         except ValueError as error:
             if not (forgiving and isinstance(error.__cause__, NeedsNoiseMapsError)):
                 raise

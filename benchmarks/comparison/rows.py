@@ -22,7 +22,7 @@ from benchmarks.metrics.suite import Figures, MetricSuite, read_off
 from benchmarks.results.lines import line_of
 from benchmarks.results.records import Cost, Row
 from datamodules.patches import PatchData
-from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.cli.progress import progress_bars, report_line
 from patchcanvas.context.conditioner import Conditioner
 from patchcanvas.making import Maker
 from patchcanvas.provenance import (
@@ -147,7 +147,7 @@ class Comparison:
             self.run.results.real = self._real_row(settings.real, suite, progress)
             self._keep()
             self._tell(self.run.results.real)
-            told(progress, line_of(self.run.results.real))
+            report_line(progress, line_of(self.run.results.real))
         return suite
 
     def _real_row(self, real: PatchData, suite: MetricSuite, progress: Progress) -> Row:
@@ -422,7 +422,7 @@ class Comparison:
             self.run.results.rows.append(row)
         self._keep()
         self._tell(row)
-        told(progress, line_of(row))
+        report_line(progress, line_of(row))
 
 
 @dataclasses.dataclass(frozen=True)

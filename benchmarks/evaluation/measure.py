@@ -23,7 +23,7 @@ from benchmarks.metrics.reference import Reference, reference_of
 from benchmarks.metrics.suite import Figures, MetricSuite, read_off
 from benchmarks.results.lines import line_of
 from benchmarks.results.records import Row
-from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.cli.progress import progress_bars, report_line
 from patchcanvas.records import plain
 from strategies.canvas import WindowEdges
 
@@ -230,7 +230,7 @@ class Rows:
             cost=None,
             canvases=[],
         )
-        told(self.progress, line_of(row))
+        report_line(self.progress, line_of(row))
         return row
 
 

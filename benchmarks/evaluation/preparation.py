@@ -348,11 +348,11 @@ def real_images(
         long = RealImages.of("long_reference", settings, smallest=1)
     for real in {id(one): one for one in (reference, long) if one is not None}.values():
         for name, folder in folders.items():
-            refuse_shared(name, folder, real)
+            validate_disjoint(name, folder, real)
     return reference, long
 
 
-def refuse_shared(name: str, folder: ImageFolder, real: RealImages) -> None:
+def validate_disjoint(name: str, folder: ImageFolder, real: RealImages) -> None:
     """Checks that no image is compared with itself.
 
     Raises:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from datamodules.patches import PatchData
 
-__all__ = ["hold_out", "refuse_other_split"]
+__all__ = ["hold_out", "validate_split"]
 
 
 def hold_out(data: PatchData, checkpoint: dict[str, Any], trained_on: Collection[str]) -> None:
@@ -22,7 +22,7 @@ def hold_out(data: PatchData, checkpoint: dict[str, Any], trained_on: Collection
         ValueError: If the images are those of its training but cut or split otherwise, or if none
             is left.
     """
-    refuse_other_split(checkpoint, data.description)
+    validate_split(checkpoint, data.description)
     try:
         left_out = data.leave_out(trained_on)
     except ValueError as error:
@@ -42,7 +42,7 @@ def hold_out(data: PatchData, checkpoint: dict[str, Any], trained_on: Collection
         )
 
 
-def refuse_other_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None:
+def validate_split(checkpoint: dict[str, Any], data: dict[str, Any]) -> None:
     """Checks that images the denoiser was trained on are cut and split as they were in training.
 
     Otherwise they would be compared at another scale, or with images that training has seen.

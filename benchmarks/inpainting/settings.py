@@ -14,7 +14,7 @@ from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.environment import Precision
 from sampling.solvers import Solver
 
-__all__ = ["CompletionSettings", "InpaintingSettings", "chosen", "refuse_less"]
+__all__ = ["CompletionSettings", "InpaintingSettings", "chosen", "validate_minimum"]
 
 Name = TypeVar("Name", bound=str)
 
@@ -71,7 +71,7 @@ class CompletionSettings:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        refuse_less(
+        validate_minimum(
             self,
             ("num_samples", 3, "a standard error and a covariance need some"),
             ("num_reference", 2, "a covariance needs two crops"),
@@ -115,7 +115,7 @@ class InpaintingSettings(CompletionSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         chosen("masks", self.masks, MASKS)
-        refuse_less(self, ("pairs", 2, "a standard error needs two"))
+        validate_minimum(self, ("pairs", 2, "a standard error needs two"))
         if self.pairs > self.num_samples:
             raise ValueError(
                 f"pairs must be at most num_samples={self.num_samples}, got {self.pairs}."
@@ -139,7 +139,7 @@ def chosen(key: str, value: str, known: tuple[Name, ...]) -> list[Name]:
     return [known[known.index(name)] for name in names]
 
 
-def refuse_less(settings: object, *least: tuple[str, int, str]) -> None:
+def validate_minimum(settings: object, *least: tuple[str, int, str]) -> None:
     """Refuses numbers that are too small, by name, with the reason.
 
     Raises:

@@ -30,7 +30,7 @@ from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import NFECounter
 from patchcanvas.budget import steps_within
 from patchcanvas.cli.command_line import Command
-from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.cli.progress import progress_bars, report_line
 from patchcanvas.environment import autocast_dtype, resolve_device
 from patchcanvas.making import Pictures, as_known
 from patchcanvas.model import load_own
@@ -342,7 +342,7 @@ class Study(abc.ABC):
     def _put(self, row: CompletionRow, progress: Progress) -> None:
         self.results.rows.append(row)
         self.experiment.write()
-        told(progress, row.line)
+        report_line(progress, row.line)
 
 
 def _features(settings: CompletionSettings, device: torch.device) -> FeatureNetwork:

@@ -29,7 +29,7 @@ from denoisers.checkpoint import Checkpoint
 from patchcanvas.accounting import NFECounter
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.entry import carried_out
-from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.cli.progress import progress_bars, report_line
 from patchcanvas.context.conditioner import NO_CONTEXT, UNCONDITIONAL
 from patchcanvas.environment import autocast_dtype, resolve_device
 from patchcanvas.model import load_own
@@ -158,7 +158,7 @@ class Run:
                 progress.advance(task)
                 timed = self.results.point(point.strategy, width)
                 if timed is not None:
-                    told(progress, line_of(timed))
+                    report_line(progress, line_of(timed))
         progress.update(task, completed=total)
 
     def _attempt(self, name: str, width: int, work: Callable[[], None], progress: Progress) -> None:

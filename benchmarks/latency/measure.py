@@ -56,15 +56,15 @@ def _batch(
     x_t = torch.randn(patches, denoiser.channels, side, side).to(device)
     sigma = torch.ones(1, 1, 1, 1, device=device)
     placed = "place" in getattr(denoiser, "takes", ())
-    told = Conditions(place=torch.zeros(patches, 4, device=device)) if placed else None
+    conditions = Conditions(place=torch.zeros(patches, 4, device=device)) if placed else None
 
     def forward() -> float:
         with torch.no_grad():
-            return _timed(lambda: denoiser(x_t, sigma, told), device, clock)
+            return _timed(lambda: denoiser(x_t, sigma, conditions), device, clock)
 
     def backward() -> float:
         tracked = x_t.clone().requires_grad_()
-        x0_hat = denoiser(tracked, sigma, told)
+        x0_hat = denoiser(tracked, sigma, conditions)
         return _timed(lambda: torch.autograd.grad(x0_hat, tracked, x_t), device, clock)
 
     pixels = patches * side**2

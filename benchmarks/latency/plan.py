@@ -86,7 +86,7 @@ def planned(command: Command, denoiser: PatchDenoiser) -> Plan:
 def _misfit(strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> str | None:
     """Returns why a strategy cannot make a canvas; None if it can."""
     try:
-        strategy.refuse_misfits(denoiser, canvas, CanvasNoise(0, [0]), None)
+        strategy.validate_fit(denoiser, canvas, CanvasNoise(0, [0]), None)
         strategy.window_edges(denoiser, canvas)
     except ValueError as error:
         return str(error)

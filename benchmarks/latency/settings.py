@@ -61,7 +61,7 @@ class LatencySettings:
 
     def __post_init__(self) -> None:
         for name in ("widths", "batches"):
-            _refuse_disorder(name, getattr(self, name))
+            _validate_increasing(name, getattr(self, name))
         for name, reason in (
             ("repeats", "there is no median of nothing"),
             ("warmup", "first runs are slower than others"),
@@ -78,7 +78,7 @@ class LatencySettings:
             )
 
 
-def _refuse_disorder(name: str, values: tuple[int, ...]) -> None:
+def _validate_increasing(name: str, values: tuple[int, ...]) -> None:
     """Refuses an empty list, numbers below 1, and numbers that do not ascend."""
     if not values or values[0] < 1 or any(b <= a for a, b in pairwise(values)):
         raise ValueError(

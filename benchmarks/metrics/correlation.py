@@ -21,7 +21,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from benchmarks.metrics.estimates import Curve
-from benchmarks.metrics.state import Canvases, SumMetric, refuse_misfits
+from benchmarks.metrics.state import Canvases, SumMetric, validate_fit
 
 __all__ = ["Autocorrelation"]
 
@@ -71,7 +71,7 @@ class Autocorrelation(SumMetric):
         self, canvases: Canvases, indices: Int64[Tensor, " n"]
     ) -> Float64[Tensor, "n columns"]:
         """Squared differences at every distance, squares, squared row sums, and row sums."""
-        refuse_misfits(canvases, self.size)
+        validate_fit(canvases, self.size)
         x = (canvases.to(torch.int32) - 128).flatten(1, 2)
         lags = torch.tensor(self.distances["autocorrelation"], device=x.device)
         power = x.square().sum(1, dtype=torch.int64).cumsum(1)

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 from typing_extensions import override
 
-from benchmarks.metrics.state import Canvases, SumMetric, chunks, refuse_misfits
+from benchmarks.metrics.state import Canvases, SumMetric, chunks, validate_fit
 
 __all__ = ["ColourDrift", "colour_drift"]
 
@@ -56,7 +56,7 @@ class ColourDrift(SumMetric):
         start: int = 0,
         seed: int = 0,
     ) -> None:
-        _refuse_strips(strip, distance or 0, width)
+        _validate_strips(strip, distance or 0, width)
         start = min(max(start, 0), width - strip)
         longest = max(start, width - strip - start)
         step = max(1, strip // 2)
@@ -80,7 +80,7 @@ class ColourDrift(SumMetric):
     def statistics(
         self, canvases: Canvases, indices: Int64[Tensor, " n"]
     ) -> Float64[Tensor, "n columns"]:
-        refuse_misfits(canvases, self.size)
+        validate_fit(canvases, self.size)
         strips = _strip_sums(canvases.sum(2, dtype=torch.int64), self.strip)
         squares = canvases.to(torch.int32).square().sum(2, dtype=torch.int64)
         # n sum x^2 - (sum x)^2: n^2 times the variance, and an integer.
@@ -125,7 +125,7 @@ def colour_drift(canvases: Canvases, *, size: int, distance: int) -> float:
     if not len(canvases):
         raise ValueError("there must be at least 1 canvas, got 0.")
     height, width = canvases.shape[-2:]
-    _refuse_strips(size, distance, width)
+    _validate_strips(size, distance, width)
     sums = [
         _squared_moves(_strip_sums(canvases[part].sum(2, dtype=torch.int64), size), distance)
         for part in chunks(len(canvases), canvases[0].numel())
@@ -147,7 +147,7 @@ def _strip_sums(columns: Int64[Tensor, "n 3 width"], size: int) -> Int64[Tensor,
     return totals[..., size:] - totals[..., :-size]
 
 
-def _refuse_strips(size: int, distance: int, width: int) -> None:
+def _validate_strips(size: int, distance: int, width: int) -> None:
     if size < 1 or distance < 0 or size + distance > width:
         raise ValueError(
             "need size >= 1, distance >= 0 and size + distance <= width, got "

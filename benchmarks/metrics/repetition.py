@@ -6,7 +6,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from benchmarks.metrics.features import FeatureNetwork
-from benchmarks.metrics.state import FOR_NETWORKS, Canvases, SumMetric, refuse_misfits
+from benchmarks.metrics.state import FOR_NETWORKS, Canvases, SumMetric, validate_fit
 
 __all__ = ["LIMIT", "Repetition"]
 
@@ -62,7 +62,7 @@ class Repetition(SumMetric):
     def statistics(
         self, canvases: Canvases, indices: Int64[Tensor, " n"]
     ) -> Float64[Tensor, "n 1"]:
-        refuse_misfits(canvases, self.size)
+        validate_fit(canvases, self.size)
         squares = disjoint_squares(canvases, side=self.side)
         features = self.features(squares.flatten(0, 1)).double()
         return nearest_distances(features.unflatten(0, squares.shape[:2])).mean(1, keepdim=True)

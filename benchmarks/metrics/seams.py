@@ -7,7 +7,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 from typing_extensions import override
 
-from benchmarks.metrics.state import Canvases, SumMetric, refuse_misfits
+from benchmarks.metrics.state import Canvases, SumMetric, validate_fit
 from strategies.canvas import WindowEdges
 
 __all__ = ["SeamRatio", "WrapError"]
@@ -42,7 +42,7 @@ class StepRatio(SumMetric):
 
     @override
     def statistics(self, canvases: Canvases, indices: Int64[Tensor, " n"]) -> Tensor:
-        refuse_misfits(canvases, self.size)
+        validate_fit(canvases, self.size)
         return torch.cat([axis.step_sums(canvases) for axis in self.axes], dim=1)
 
     @override

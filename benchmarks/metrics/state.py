@@ -30,7 +30,7 @@ __all__ = [
     "Figures",
     "SumMetric",
     "chunks",
-    "refuse_misfits",
+    "validate_fit",
 ]
 
 Canvases = UInt8[Tensor, "n 3 height width"]
@@ -122,7 +122,7 @@ def chunks(count: int, values: int, in_flight: int = IN_FLIGHT) -> list[slice]:
     return [slice(start, min(start + chunk, count)) for start in range(0, count, chunk)]
 
 
-def refuse_misfits(canvases: Canvases, size: tuple[int, int]) -> None:
+def validate_fit(canvases: Canvases, size: tuple[int, int]) -> None:
     """Checks that canvases have the height and width that the metric was made for.
 
     Raises:

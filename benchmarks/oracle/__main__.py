@@ -16,7 +16,7 @@ from benchmarks.oracle.records import CaseRecord, OracleResults
 from benchmarks.oracle.table import case_table, document, line_of, notes
 from denoisers.contract import Image
 from patchcanvas.cli.entry import carried_out
-from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.cli.progress import progress_bars, report_line
 
 __all__ = ["main", "planned", "read_command"]
 
@@ -126,7 +126,7 @@ class Run:
                 row = trial.measured(advance)
                 record.rows.append(row)
                 self.experiment.write()
-                told(progress, f"{record.name}, {line_of(row)}")
+                report_line(progress, f"{record.name}, {line_of(row)}")
             return images
 
         return self.experiment.attempt(

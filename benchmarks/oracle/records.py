@@ -58,7 +58,7 @@ class OracleRow:
     Args:
         strategy: Short name, or dotted path.
         settings: Every setting of the strategy, its solver's included.
-        steps: Steps down the ladder of levels.
+        steps: Steps down the schedule of levels.
         true_start: Where it was given a true sample to go on from; None if nowhere.
         edge_rows: Rows above which its windows meet; 0 where a loop closes.
         edge_columns: Columns before which its windows meet; 0 where a loop closes.

@@ -38,7 +38,7 @@ def _several(length: float | tuple[float, ...]) -> tuple[float, ...]:
     return length if isinstance(length, tuple) else (length,)
 
 
-def _refuse_windows(name: str, window: int, overlap: int, **sides: int) -> None:
+def _validate_windows(name: str, window: int, overlap: int, **sides: int) -> None:
     """Refuses windows that do not fit a canvas, or overlap by more than half."""
     for side, length in sides.items():
         if not 2 <= window <= length:
@@ -73,7 +73,7 @@ class Line:
     wrap_width: bool = False
 
     def __post_init__(self) -> None:
-        _refuse_windows("line", self.window, self.overlap, width=self.width)
+        _validate_windows("line", self.window, self.overlap, width=self.width)
 
     def cases(self, mean: float, variance: float) -> list[Case]:
         """Returns one case for each length."""
@@ -122,7 +122,7 @@ class Plane:
     wrap_width: bool = False
 
     def __post_init__(self) -> None:
-        _refuse_windows("plane", self.window, self.overlap, height=self.height, width=self.width)
+        _validate_windows("plane", self.window, self.overlap, height=self.height, width=self.width)
 
     def cases(self, mean: float, variance: float) -> list[Case]:
         """Returns one case for each length."""

@@ -12,10 +12,10 @@ from benchmarks.report.page import write_report
 from benchmarks.results.records import Results
 from benchmarks.results.table import comparison, markdown
 
-__all__ = ["publish", "refuse_missing"]
+__all__ = ["publish", "validate_latency"]
 
 
-def refuse_missing(latency: Path | None) -> None:
+def validate_latency(latency: Path | None) -> None:
     """Checks that the run whose plot goes on the page is there.
 
     Raises:

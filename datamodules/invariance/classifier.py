@@ -116,8 +116,8 @@ def _loss(classifier: nn.Module, thumbnails: Thumbnails, width: int) -> Float[Te
 
 
 def _log_loss(found: Float[Tensor, "images 2"]) -> float:
-    told = torch.stack([1 - found[:, 0], found[:, 1]])
-    return -told.clamp_min(1e-7).log().mean().item()
+    right = torch.stack([1 - found[:, 0], found[:, 1]])
+    return -right.clamp_min(1e-7).log().mean().item()
 
 
 def _small() -> nn.Module:

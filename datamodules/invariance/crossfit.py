@@ -74,7 +74,7 @@ class CrossFit:
             ValueError: If a model would have fewer than ten images to train on.
         """
         folds = torch.tensor([fold_of(fact.sha256, self.folds, self.seed) for fact in facts])
-        self._refuse_few(folds)
+        self._validate_folds(folds)
         key = self._key(facts, thumbnails.shape[-1])
         found = torch.full((len(facts), 2), torch.nan, dtype=torch.float64)
         for fold in range(self.folds):
@@ -104,7 +104,7 @@ class CrossFit:
         """Width of a patch of a thumbnail, in pixels."""
         return max(1, round(size * self.share))
 
-    def _refuse_few(self, folds: Tensor) -> None:
+    def _validate_folds(self, folds: Tensor) -> None:
         others = [int((folds != fold).sum()) for fold in range(self.folds)]
         if min(others) < FEWEST:
             raise ValueError(

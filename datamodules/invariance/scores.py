@@ -80,8 +80,8 @@ class Scores:
     def log_loss(self) -> float:
         """Mean of -log p of the true side, in nats; chance is log 2 = 0.693."""
         floor = 1e-7
-        told = (p for image in self.images for p in (1 - image.p_left, image.p_right))
-        return -sum(math.log(max(p, floor)) for p in told) / (2 * len(self.images))
+        right = (p for image in self.images for p in (1 - image.p_left, image.p_right))
+        return -sum(math.log(max(p, floor)) for p in right) / (2 * len(self.images))
 
     @property
     def hash(self) -> str:

@@ -110,7 +110,7 @@ class PretrainedDenoiser(nn.Module):
             ValueError: If the size is no multiple of `multiple`, the levels are a map, or what is
                 told is not what the network takes.
         """
-        self._refuse_misfits(x_t, sigma)
+        self._validate_fit(x_t, sigma)
         text = self._text(x_t, context)
         level = sigma.expand(len(x_t), 1, 1, 1)
         noisy = level.clamp(min=torch.finfo(level.dtype).tiny)
@@ -136,7 +136,7 @@ class PretrainedDenoiser(nn.Module):
                 return x_t / (1 + sigma) - sigma / (1 + sigma) * predicted
         raise AssertionError(self.prediction)
 
-    def _refuse_misfits(self, x_t: Image, sigma: Sigma) -> None:
+    def _validate_fit(self, x_t: Image, sigma: Sigma) -> None:
         height, width = x_t.shape[-2:]
         if height % self.multiple or width % self.multiple:
             raise ValueError(
@@ -154,26 +154,27 @@ class PretrainedDenoiser(nn.Module):
 
     def _text(self, x_t: Image, context: Any) -> TextTokens | None:
         """Returns what the network is told of texts, one row an image."""
-        told = conditions_of(context) or Conditions()
+        conditions = conditions_of(context) or Conditions()
         for name in (
             ("guide", "areas") if self.unconditional is not None else ("tokens", "guide", "areas")
         ):
-            if getattr(told, name) is not None:
+            if getattr(conditions, name) is not None:
                 raise ValueError(f"this denoiser takes no {name}: it must be left out.")
-        if len(told) not in (0, len(x_t)):
+        if len(conditions) not in (0, len(x_t)):
             raise ValueError(
-                f"conditions must have one row for each of {len(x_t)} images, got {len(told)}."
+                f"conditions must have one row for each of {len(x_t)} images, got "
+                f"{len(conditions)}."
             )
         if self.unconditional is None:
             return None
         like = torch.empty(0, dtype=self.network.dtype, device=x_t.device)
         unconditional = self.unconditional.to(like)[[0] * len(x_t)]
-        if told.tokens is None:
+        if conditions.tokens is None:
             return unconditional
-        text = TextTokens(told.tokens, told.pooled).to(like)
-        if told.given is None:
+        text = TextTokens(conditions.tokens, conditions.pooled).to(like)
+        if conditions.given is None:
             return text
-        given = told.given.to(x_t.device)
+        given = conditions.given.to(x_t.device)
         pooled = None
         if text.pooled is not None and unconditional.pooled is not None:
             pooled = torch.where(given[:, None], text.pooled, unconditional.pooled)

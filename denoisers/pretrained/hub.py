@@ -132,7 +132,7 @@ def _load(
     )
     # Parts that have a default are loaded whatever is asked for.
     pipeline.register_modules(**nothing)
-    refuse_wordless(pipeline)
+    validate_tokenizers(pipeline)
     return pipeline
 
 
@@ -153,7 +153,7 @@ def _first_that_loads(*ways: Callable[[], Any], failing: type[Exception] = OSErr
     return last()
 
 
-def refuse_wordless(pipeline: DiffusionPipeline) -> None:
+def validate_tokenizers(pipeline: DiffusionPipeline) -> None:
     """Checks that tokenizers have their words: where files are missing they load without.
 
     Raises:
@@ -189,8 +189,8 @@ def reason(error: BaseException) -> str:
     Where the hub could not be asked the library says that it has no such file; why it could not is
     what began it.
     """
-    told = causes(error)[-1] if unreached(error) else error
-    lines = str(told).strip().splitlines() or [type(told).__name__]
+    cause = causes(error)[-1] if unreached(error) else error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
     return lines[0].rstrip(".: ")
 
 

@@ -113,7 +113,7 @@ class DiscreteLevels:
         """Returns a scheduler of diffusers on these timesteps, which is given clean estimates."""
         return built(kind, self.scheduler, prediction_type="sample", **settings)
 
-    def ladder(self, num_steps: int) -> Float[Tensor, " levels"]:
+    def noise_schedule(self, num_steps: int) -> Float[Tensor, " levels"]:
         """Returns the levels of the timesteps that the scheduler's spacing chooses, then 0."""
         scheduler = built(DDIMScheduler, self.scheduler)
         scheduler.set_timesteps(num_steps)
@@ -164,7 +164,7 @@ class FlowLevels:
         """Returns sigma: at time t the noise in x_flow is t eps."""
         return sigma
 
-    def ladder(self, num_steps: int) -> Float[Tensor, " levels"]:
+    def noise_schedule(self, num_steps: int) -> Float[Tensor, " levels"]:
         """Returns the levels of the scheduler's times, then 0."""
         scheduler = built(FlowMatchEulerDiscreteScheduler, self._config)
         times = np.linspace(1.0, 1 / num_steps, num_steps) if self.from_one else None

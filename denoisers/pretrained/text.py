@@ -76,17 +76,17 @@ class PromptEncoder:
     ) -> tuple[TextTokens, TextTokens]:
         """Returns what is said of the prompts, and of the negative ones."""
         encode = self._pipeline.encode_prompt
-        told = {"device": self._device, "num_images_per_prompt": 1}
+        arguments = {"device": self._device, "num_images_per_prompt": 1}
         if self._family == "flux":
             rows = [
-                TextTokens(*encode(texts, prompt_2=None, **told)[:2])
+                TextTokens(*encode(texts, prompt_2=None, **arguments)[:2])
                 for texts in (prompts, negative or [""])
             ]
             return rows[0], rows[1]
-        told |= {"negative_prompt": negative, "do_classifier_free_guidance": True}
+        arguments |= {"negative_prompt": negative, "do_classifier_free_guidance": True}
         if self._family == "sd3":
-            told |= {"prompt_2": None, "prompt_3": None}
-        tokens, unconditional, *pooled = encode(prompts, **told)
+            arguments |= {"prompt_2": None, "prompt_3": None}
+        tokens, unconditional, *pooled = encode(prompts, **arguments)
         pooled = pooled or [None, None]
         return TextTokens(tokens, pooled[0]), TextTokens(unconditional, pooled[1])
 

@@ -14,7 +14,7 @@ from patchcanvas.again.settings import AgainSettings, read_settings
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars
 from patchcanvas.making import why_not_made
-from patchcanvas.output import refuse_foreign, refuse_inputs, refuse_unwritable
+from patchcanvas.output import validate_not_inputs, validate_own, validate_writable
 from patchcanvas.pictures import read_picture, write_picture
 from patchcanvas.provenance import Provenance
 
@@ -57,10 +57,10 @@ class Again:
         """
         settings = read_settings(arguments)
         origin = Provenance.read(settings.picture)
-        refuse_inputs([settings.file], picture=settings.picture)
+        validate_not_inputs([settings.file], picture=settings.picture)
         if not settings.overwrite:
-            refuse_foreign([settings.file], origin.program)
-        refuse_unwritable(settings.file.parent)
+            validate_own([settings.file], origin.program)
+        validate_writable(settings.file.parent)
         try:
             remake = remake_of(origin, settings)
         except (FileNotFoundError, CheckpointError) as error:

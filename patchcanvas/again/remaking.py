@@ -67,13 +67,13 @@ class Remake:
         first, last = self.origin.together or (sample, sample)
         return range(first, last + 1)
 
-    def made(self, told: Callable[[float], None] = lambda pictures: None) -> Picture:
+    def made(self, called: Callable[[float], None] = lambda pictures: None) -> Picture:
         """Makes it.
 
         Args:
-            told: Told of every network call what part of how many pictures it is.
+            called: Told of every network call what part of how many pictures it is.
         """
-        maker = dataclasses.replace(self.maker, advance=told)
+        maker = dataclasses.replace(self.maker, advance=called)
         canvases = maker(self.company).canvases
         return self.finished(canvases[self.origin.sample - self.company.start])
 
@@ -93,7 +93,7 @@ def remake_of(origin: Provenance, settings: AgainSettings) -> Remake:
         )
     # Named, not imported: each stands on this package, and is loaded for a picture of its own.
     remake = importlib.import_module(PROGRAMS[origin.program]).remake(origin, settings)
-    refuse_other_inputs(origin, remake.origin)
+    validate_inputs(origin, remake.origin)
     # Another commit of the same code makes the same picture, to the last byte of its file.
     if set(origin.differences(remake.origin, "environment")) == {"commit"}:
         same = dataclasses.replace(remake.origin, environment=origin.environment)
@@ -115,7 +115,7 @@ def parse_again(settings: Settings, changes: list[str], reader: Callable[[list[s
         return reader([f"config={file}", f"strategy={settings['strategy']}", *own, *changes])
 
 
-def refuse_other_inputs(then: Provenance, now: Provenance) -> None:
+def validate_inputs(then: Provenance, now: Provenance) -> None:
     """Checks that weights, images and what is told are those of the first time.
 
     Raises:
@@ -133,8 +133,8 @@ def refuse_other_inputs(then: Provenance, now: Provenance) -> None:
                 f"the {name} must be what the picture was made from, SHA-256 {sha256}, got "
                 f"{found}: {TO_DO.get(name, 'put it back')}."
             )
-    if told := then.differences(now, "conditioning"):
-        name, (before, after) = next(iter(told.items()))
+    if changed := then.differences(now, "conditioning"):
+        name, (before, after) = next(iter(changed.items()))
         raise ValueError(
             "the denoiser must be told what it was told when the picture was made, but "
             f"{name} was {before} and is {after}."

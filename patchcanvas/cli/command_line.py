@@ -9,7 +9,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from patchcanvas.bundled import configurations, is_pretrained
-from patchcanvas.cli.keys import nearest, refuse_unknown_keys, refuse_wrong_values
+from patchcanvas.cli.keys import nearest, validate_keys, validate_values
 from sampling.solvers import Solver
 from strategies.base import Strategy
 from strategies.catalogue import names, strategy_class
@@ -191,8 +191,8 @@ def _read(
     )
     parser.add_class_arguments(settings_class, None)
     parser.set_defaults(defaults)
-    refuse_unknown_keys(settings_class, tokens, defaults)
-    refuse_wrong_values(settings_class, tokens)
+    validate_keys(settings_class, tokens, defaults)
+    validate_values(settings_class, tokens)
     try:
         config = parser.parse_args(tokens)
     except ArgumentError as error:

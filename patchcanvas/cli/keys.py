@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-__all__ = ["key_and_value", "keys_of", "nearest", "refuse_unknown_keys", "refuse_wrong_values"]
+__all__ = ["key_and_value", "keys_of", "nearest", "validate_keys", "validate_values"]
 
 NUMBERS = {int: "int", float: "float", bool: "bool"}
 
@@ -28,7 +28,7 @@ def keys_of(settings: type) -> dict[str, Any]:
     return found
 
 
-def refuse_unknown_keys(
+def validate_keys(
     settings: type, tokens: list[str], defaults: dict[str, Any] | None = None
 ) -> None:
     """Refuses words whose key is none, also where it is one of a class that is chosen.
@@ -57,7 +57,7 @@ def refuse_unknown_keys(
             raise ValueError(f"there is no setting {key!r}{hint}")
 
 
-def refuse_wrong_values(settings: type, tokens: list[str]) -> None:
+def validate_values(settings: type, tokens: list[str]) -> None:
     """Refuses numbers that are none, and choices that are not offered.
 
     Other values are left to the parser and to the dataclass itself.

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from typing_extensions import override
 
-__all__ = ["Lines", "progress_bars", "told"]
+__all__ = ["Lines", "progress_bars", "report_line"]
 
 # Seconds of a task until it is said how far it is, and most between two times that it is: the log
 # of a night's work has a hundred such lines, and that of a minute's none.
@@ -41,7 +41,7 @@ def progress_bars(console: Console, *, longest: int = 16) -> Progress:
     )
 
 
-def told(progress: Progress, line: str) -> None:
+def report_line(progress: Progress, line: str) -> None:
     """Prints a line for a log: where bars are drawn there is nothing to say."""
     if isinstance(progress, Lines):
         progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -92,7 +92,7 @@ class Lines(Progress):
             return
         total = None if task.total is None else float(task.total)
         elapsed = float(task.elapsed or 0)
-        told(self, _standing(task.description, float(task.completed), total, elapsed))
+        report_line(self, _standing(task.description, float(task.completed), total, elapsed))
         self._pauses[task.id] = min(2 * self._pauses[task.id], MOST)
         self._due[task.id] = self.get_time() + self._pauses[task.id]
 

@@ -44,11 +44,11 @@ def conditioner_of(
     """
     if model.pretrained is not None:
         return prompted_conditioner(settings, model.pretrained, canvas)
-    refuse_several_prompts(settings)
+    validate_single_prompt(settings)
     mode, denoiser = settings.mode, model.denoiser
     if mode == "auto":
         mode = "text" if settings.prompt else "unconditional" if denoiser.takes else "none"
-    refuse_what_is_not_taken(settings, mode, denoiser)
+    validate_taken(settings, mode, denoiser)
     settings = dataclasses.replace(settings, mode=mode)
     if mode == "none":
         return NO_CONTEXT
@@ -59,8 +59,10 @@ def conditioner_of(
         )
     end = image_file(settings, "interpolate_to")
     seeds = seeds_of(settings, canvas, data, first=first, count=count)
-    backbone = backbone_of(denoiser.told_by, settings.backbone) if settings.uses_tokens else None
-    scale = (denoiser.told_by or {}).get("scale")
+    backbone = (
+        backbone_of(denoiser.conditioning, settings.backbone) if settings.uses_tokens else None
+    )
+    scale = (denoiser.conditioning or {}).get("scale")
     return ContextConditioner(
         settings=settings,
         scale=None if scale is None else tuple(scale),
@@ -80,11 +82,11 @@ def image_file(settings: ContextSettings, name: str) -> ImageFile | None:
     return ImageFile.read(path, f"context.{name}", max_megapixels=settings.max_megapixels)
 
 
-def backbone_of(told_by: dict[str, Any] | None, weights: Path | None = None) -> Backbone:
+def backbone_of(conditioning: dict[str, Any] | None, weights: Path | None = None) -> Backbone:
     """Returns the backbone that a denoiser was trained with.
 
     Args:
-        told_by: What the denoiser says of the contexts of its training.
+        conditioning: What the denoiser says of the contexts of its training.
         weights: Where the backbone's weights lie, if not where they lay then.
 
     Raises:
@@ -92,11 +94,11 @@ def backbone_of(told_by: dict[str, Any] | None, weights: Path | None = None) -> 
         OSError: If the weights cannot be found.
         RuntimeError: If a package is not installed.
     """
-    description = (told_by or {}).get("backbone")
+    description = (conditioning or {}).get("backbone")
     if description is None:
         raise ValueError(
-            "the denoiser's file must name the backbone that its tokens came from (told_by), but "
-            "it names none: export it again from its training."
+            "the denoiser's file must name the backbone that its tokens came from (conditioning), "
+            "but it names none: export it again from its training."
         )
     if weights is not None:
         description = moved(description, weights)
@@ -154,7 +156,7 @@ def seeds_of(
     return seeds
 
 
-def refuse_several_prompts(settings: ContextSettings) -> None:
+def validate_single_prompt(settings: ContextSettings) -> None:
     """Checks that our own denoisers are told one prompt at most.
 
     Raises:
@@ -177,14 +179,14 @@ def prompted(settings: ContextSettings, backbone: Backbone | None) -> Any:
     return None if settings.prompt is None else backbone.text([settings.prompt])
 
 
-def refuse_what_is_not_taken(settings: ContextSettings, mode: str, denoiser: EDMPrecond) -> None:
+def validate_taken(settings: ContextSettings, mode: str, denoiser: EDMPrecond) -> None:
     """Checks that the denoiser was trained with what it is to be told.
 
     Raises:
         ValueError: If it was not, or must be told more.
     """
     takes = ", ".join(sorted(denoiser.takes)) or "nothing: it is unconditional"
-    told_by = denoiser.told_by or {}
+    conditioning = denoiser.conditioning or {}
     if mode == "none" and "place" in denoiser.takes:
         raise ValueError(
             "this denoiser needs the places of its windows: context.mode must be unconditional or "
@@ -200,24 +202,24 @@ def refuse_what_is_not_taken(settings: ContextSettings, mode: str, denoiser: EDM
             f"is {takes}."
         )
     if settings.guide != "none":
-        refuse_other_guides(settings, denoiser.takes, told_by)
+        validate_guide(settings, denoiser.takes, conditioning)
 
 
-def refuse_other_guides(
-    settings: ContextSettings, takes: frozenset[str], told_by: dict[str, Any]
+def validate_guide(
+    settings: ContextSettings, takes: frozenset[str], conditioning: dict[str, Any]
 ) -> None:
     """Checks that the denoiser was trained with guides of this kind.
 
     Raises:
         ValueError: If it was not.
     """
-    kind = told_by.get("guide")
+    kind = conditioning.get("guide")
     if "guide" not in takes or kind is None:
         raise ValueError(
             f"context.guide={settings.guide} needs a denoiser trained with guides, which this one "
             "was not: set context.guide=none."
         )
-    if settings.guide == "plan" and not ("plan" in takes and told_by.get("plans")):
+    if settings.guide == "plan" and not ("plan" in takes and conditioning.get("plans")):
         raise ValueError(
             "context.guide=plan needs a denoiser trained to make plans (model.context.plan_share "
             "above 0), which this one was not."

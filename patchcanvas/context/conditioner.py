@@ -90,7 +90,7 @@ class Conditioner(abc.ABC):
         return self
 
     @abc.abstractmethod
-    def refuse_misfits(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
+    def validate_fit(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
         """Checks that a strategy can make such canvases so told.
 
         Raises:
@@ -124,7 +124,7 @@ class NoContext(Conditioner):
         return {"mode": "none"}
 
     @override
-    def refuse_misfits(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
+    def validate_fit(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
         """Refuses nothing: the strategy itself does."""
 
 
@@ -205,7 +205,7 @@ class ContextConditioner(Conditioner):
         return self
 
     @override
-    def refuse_misfits(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
+    def validate_fit(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
         window = strategy.window_of(denoiser)
         looks = self.settings.mode == "autoregressive" or self.settings.guide == "canvas"
         sees = self.settings.refinement_iterations > 1 or self.settings.fixed_ends
@@ -235,11 +235,11 @@ class ContextConditioner(Conditioner):
             return {"encode": lambda image, mask: self.encode(filled(image, _rows(mask, image)))}
         if not self.settings.uses_tokens:
             return {}
-        told = {"tokens": self.encode(_as_image(self.seeds.of(noise.indices), noise))}
+        tokens = {"tokens": self.encode(_as_image(self.seeds.of(noise.indices), noise))}
         if self.end is not None:
             end = self.end.of_height(canvas.height, widest=canvas.width)
-            told["ends"] = self.encode(_as_image(end[None], noise))
-        return told
+            tokens["ends"] = self.encode(_as_image(end[None], noise))
+        return tokens
 
     def _guide(self, noise: CanvasNoise) -> dict[str, Any]:
         if self.settings.guide == "canvas":

@@ -87,7 +87,7 @@ class Prompted(Conditioner):
         return dataclasses.replace(self, context=PromptContext(**moved))
 
     @override
-    def refuse_misfits(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
+    def validate_fit(self, strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> None:
         """Refuses nothing: the strategy itself does."""
 
 
@@ -103,7 +103,7 @@ def prompted_conditioner(settings: ContextSettings, pretrained: Any, canvas: Can
         ValueError: If it is asked for what a pretrained model does not take.
         OSError: If a mask cannot be found.
     """
-    refuse_other_contexts(settings)
+    validate_text_only(settings)
     prompts = settings.texts
     if pretrained.prompts is None:
         if prompts or settings.guidance_scale is not None or settings.negative_prompt is not None:
@@ -133,7 +133,7 @@ def prompted_conditioner(settings: ContextSettings, pretrained: Any, canvas: Can
     )
 
 
-def refuse_other_contexts(settings: ContextSettings) -> None:
+def validate_text_only(settings: ContextSettings) -> None:
     """Checks that nothing is asked for that only our own denoisers take.
 
     Raises:

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from patchcanvas.image_file import MAX_MEGAPIXELS, refuse_megapixels
+from patchcanvas.image_file import MAX_MEGAPIXELS, validate_max_megapixels
 
 __all__ = ["WITH_TOKENS", "ContextSettings", "GuideKind", "Mode", "Region"]
 
@@ -104,8 +104,8 @@ class ContextSettings:
     max_megapixels: float = MAX_MEGAPIXELS
 
     def __post_init__(self) -> None:
-        self._refuse_ranges()
-        self._refuse_idle_settings()
+        self._validate_ranges()
+        self._validate_used()
         if self.mode == "swapped_reference" and self.guide != "image":
             raise ValueError(
                 "context.mode=swapped_reference takes tokens of one image and the guide of "
@@ -145,8 +145,8 @@ class ContextSettings:
         """Whether seed images have a part in what is told."""
         return self.mode in ("seed_image", "swapped_reference") or self.guide == "image"
 
-    def _refuse_ranges(self) -> None:
-        refuse_megapixels(self.max_megapixels)
+    def _validate_ranges(self) -> None:
+        validate_max_megapixels(self.max_megapixels)
         if not 0 <= self.scale < float("inf"):
             raise ValueError(
                 "context.guidance_scale must be a finite number from 0 up, got "
@@ -167,7 +167,7 @@ class ContextSettings:
         if self.mode == "text" and not self.texts:
             raise ValueError("context.mode=text needs words: set context.prompt.")
 
-    def _refuse_idle_settings(self) -> None:
+    def _validate_used(self) -> None:
         """Refuses what would change nothing: a row must not seem to rest on it."""
         looks = self.mode == "autoregressive" or self.guide == "canvas"
         for name, is_set, has_use, needed in (

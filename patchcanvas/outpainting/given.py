@@ -78,7 +78,7 @@ def given_of(settings: OutpaintSettings) -> tuple[Given, dict[str, str]]:
         mask, hashes["mask"] = read_mask(settings.mask, "mask", max_megapixels=limit)
         given = masked(given, mask)
     given = placed(resized(given, settings.scale), settings.size, settings.corner)
-    refuse_nothing_to_do(given)
+    validate_unknown_pixels(given)
     return given, hashes
 
 
@@ -174,7 +174,7 @@ def placed(given: Given, size: tuple[int, int] | None, corner: tuple[int, int] |
     return dataclasses.replace(given, pixels=pixels, kept=kept)
 
 
-def refuse_nothing_to_do(given: Given) -> None:
+def validate_unknown_pixels(given: Given) -> None:
     """Checks that there is something to paint, and something to go by.
 
     Raises:

@@ -76,7 +76,7 @@ def prepared(
     loaded.lead_away_from(settings.context.negative_prompt)
     canvas = canvas_of(settings, given, loaded.model)
     conditioner = conditioner_for(settings, loaded.model, canvas)
-    refuse_unseen(given, loaded.model.scale)
+    validate_seen(given, loaded.model.scale)
     maker, facts = maker_and_facts(
         PROGRAM,
         command,
@@ -118,7 +118,7 @@ def conditioner_for(settings: OutpaintSettings, model: Model, canvas: Canvas) ->
     return conditioner_of(context, model, canvas, Nothing(), first=0, count=settings.num_samples)
 
 
-def refuse_unseen(given: Given, scale: int) -> None:
+def validate_seen(given: Given, scale: int) -> None:
     """Checks that something of the image is left for a denoiser of latents.
 
     Raises:

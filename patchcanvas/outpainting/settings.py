@@ -16,7 +16,7 @@ from patchcanvas.cli.command_line import (
 )
 from patchcanvas.cli.settings import DEFAULT_SOLVER, PictureSettings
 from patchcanvas.cli.words import named
-from patchcanvas.image_file import MAX_MEGAPIXELS, refuse_megapixels
+from patchcanvas.image_file import MAX_MEGAPIXELS, validate_max_megapixels
 
 __all__ = ["PROGRAM", "Loops", "OutpaintSettings", "read_command"]
 
@@ -84,8 +84,8 @@ class OutpaintSettings(PictureSettings):
             )
         if not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be above 0 and finite, got {self.scale}.")
-        refuse_megapixels(self.max_megapixels)
-        self._refuse_contexts()
+        validate_max_megapixels(self.max_megapixels)
+        self._validate_contexts()
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -108,7 +108,7 @@ class OutpaintSettings(PictureSettings):
     def inputs(self) -> dict[str, Path | None]:
         return {"image": self.image, "mask": self.mask}
 
-    def _refuse_contexts(self) -> None:
+    def _validate_contexts(self) -> None:
         """Refuses to tell what knows nothing of the given pixels, or takes their place."""
         for name, value, why in (
             (

@@ -42,12 +42,12 @@ class StripFolder:
             raise ValueError(f"folder must be a folder, got the file {path}.")
         folder = cls(path)
         if path.is_dir() and not folder.record_path.is_file():
-            folder._refuse_foreign()
+            folder._validate_files()
         path.mkdir(parents=True, exist_ok=True)
         lock(path, instead="folder")
         try:
             if folder.record_path.is_file():
-                folder.record().refuse_other(fresh, path)
+                folder.record().validate_same(fresh, path)
             else:
                 write_record(folder.record_path, fresh)
             folder._tidy()
@@ -110,7 +110,7 @@ class StripFolder:
         """Whether the PNGs of these columns are there: a user may move old ones away."""
         return all(self.tile_path(number).is_file() for number in _tiles(begin, end, tile))
 
-    def _refuse_foreign(self) -> None:
+    def _validate_files(self) -> None:
         others = sorted(
             path.name
             for path in self.path.iterdir()

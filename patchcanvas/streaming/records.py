@@ -61,7 +61,7 @@ class Record:
             "environment": {key: self.environment.get(key) for key in WHERE},
         }
 
-    def refuse_other(self, fresh: "Record", folder: Path) -> None:
+    def validate_same(self, fresh: "Record", folder: Path) -> None:
         """Checks that what is asked for is this strip.
 
         Raises:

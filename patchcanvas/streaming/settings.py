@@ -7,7 +7,7 @@ from typing import Any
 from patchcanvas.cli.command_line import described, read_settings
 from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.environment import Precision
-from patchcanvas.image_file import MAX_MEGAPIXELS, refuse_megapixels
+from patchcanvas.image_file import MAX_MEGAPIXELS, validate_max_megapixels
 from sampling.solvers import Solver
 
 __all__ = ["Command", "StreamSettings", "read_command"]
@@ -67,7 +67,7 @@ class StreamSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
-        refuse_megapixels(self.max_megapixels)
+        validate_max_megapixels(self.max_megapixels)
         if not self.save_seconds >= 0:
             raise ValueError(f"save_seconds must be at least 0, got {self.save_seconds}.")
 

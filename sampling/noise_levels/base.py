@@ -76,7 +76,7 @@ class NoiseLevels(abc.ABC):
         """
 
     @abc.abstractmethod
-    def refuse_misfits(self, height: int, width: int) -> None:
+    def validate_fit(self, height: int, width: int) -> None:
         """Checks that samples of height x width px can be drawn for.
 
         Raises:
@@ -139,7 +139,7 @@ class RegionLevels(NoiseLevels):
         return Levels(enlarged(self.sigma_of(corruption), sides), weight)
 
     @override
-    def refuse_misfits(self, height: int, width: int) -> None:
+    def validate_fit(self, height: int, width: int) -> None:
         self._choices(height, width)
 
     def region_sides(self, height: int, width: int, generator: Generator) -> tuple[int, int]:

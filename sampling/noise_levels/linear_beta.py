@@ -52,7 +52,7 @@ class LinearBeta(NoiseLevels):
             )
 
     @property
-    def ladder(self) -> Float64[Tensor, " steps"]:
+    def sigmas(self) -> Float64[Tensor, " steps"]:
         """The levels of the schedule, from low to high."""
         betas = torch.linspace(self.beta_first, self.beta_last, self.steps, dtype=torch.float64)
         alpha_bar = (1 - betas).cumprod(0)
@@ -64,12 +64,12 @@ class LinearBeta(NoiseLevels):
     ) -> Float[Tensor, "batch 1 height width"]:
         # A corruption that is a whole number of steps stays one whatever its rounding.
         place = (corruption.double() * self.steps - 1e-3).ceil().long().clamp(1, self.steps) - 1
-        sigma = self.ladder[place].clamp(self.sigma_min, self.sigma_max)
+        sigma = self.sigmas[place].clamp(self.sigma_min, self.sigma_max)
         return torch.where(corruption == 0, 0.0, sigma).float()
 
     @override
     def corruption_of(self, sigma: Sigma) -> Sigma:
-        below = torch.searchsorted(self.ladder, sigma.double().contiguous(), right=True)
+        below = torch.searchsorted(self.sigmas, sigma.double().contiguous(), right=True)
         return (below / self.steps).to(sigma)
 
     @override
@@ -77,5 +77,5 @@ class LinearBeta(NoiseLevels):
         return self.shared(batch, generator)
 
     @override
-    def refuse_misfits(self, height: int, width: int) -> None:
+    def validate_fit(self, height: int, width: int) -> None:
         """Any size will do."""

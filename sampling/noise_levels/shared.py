@@ -25,5 +25,5 @@ class Shared(NoiseLevels):
         return self.shared(batch, generator)
 
     @override
-    def refuse_misfits(self, height: int, width: int) -> None:
+    def validate_fit(self, height: int, width: int) -> None:
         """Any size will do."""

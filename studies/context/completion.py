@@ -43,19 +43,19 @@ class Blocks:
     """Tells each sample the one block that is its canvas where that lies in its own view.
 
     Args:
-        told: One row a sample.
+        conditions: One row a sample.
     """
 
-    def __init__(self, told: Conditions) -> None:
-        self.told = told
+    def __init__(self, conditions: Conditions) -> None:
+        self.conditions = conditions
 
     def at(self, places: Sequence[Place], canvas: Canvas, seen: Known, known: Mask) -> Conditions:
         """Returns the rows as they are: there is one window, the canvas."""
         assert len(places) == 1, "a block is one window"
-        return dataclasses.replace(self.told, known=known.all(1, keepdim=True).float())
+        return dataclasses.replace(self.conditions, known=known.all(1, keepdim=True).float())
 
     def __getitem__(self, samples: Tensor) -> "Blocks":
-        return Blocks(self.told[samples])
+        return Blocks(self.conditions[samples])
 
 
 @torch.no_grad()
@@ -90,7 +90,7 @@ def completion_error(
     mask[..., half:, half:] = False
     whole = Canvas(height=view[0], width=view[1])
     edges = [edges_of(Place(top, left, size, size), whole) for top, left in corners]
-    told = Conditions(
+    conditions = Conditions(
         place=torch.tensor(edges, device=device),
         tokens=None if backbone is None else backbone.to(device)(views),
     )
@@ -101,7 +101,7 @@ def completion_error(
         Canvas(height=size, width=size),
         noise,
         known=Known(x0, mask),
-        context=Blocks(told),
+        context=Blocks(conditions),
     )
     return error_of(made[..., half:, half:], x0[..., half:, half:])
 

@@ -54,9 +54,11 @@ class Measuring:
 
     def canvases(self, training: Training) -> Run:
         """Returns the harness's run of a configuration, which is carried out unless it is there."""
-        height, view_width = describe_checkpoint(training.denoiser)["denoiser"]["told_by"]["view"]
+        height, view_width = describe_checkpoint(training.denoiser)["denoiser"]["conditioning"][
+            "view"
+        ]
         width = view_width if self.canvas_width is None else self.canvas_width
-        told = ["context=seed_image", f"context.guidance_scale={self.guidance}"]
+        conditioning = ["context=seed_image", f"context.guidance_scale={self.guidance}"]
         return measured(
             training.folder,
             f"{training.name}-{self.num_samples}-{self.num_steps}-{self.guidance:g}-{width}",
@@ -71,7 +73,11 @@ class Measuring:
             f"solver.num_steps={self.num_steps}",
             f"solver.churn={self.num_steps}",
             f"seed={training.seed}",
-            *(["context=unconditional"] if training.configuration.backbone is None else told),
+            *(
+                ["context=unconditional"]
+                if training.configuration.backbone is None
+                else conditioning
+            ),
             *([] if self.device == "auto" else [f"device={self.device}"]),
             *([] if self.root is None else ["data=photos", f"data.root={self.root}"]),
         )
@@ -128,6 +134,6 @@ class Measuring:
 
 def _view(denoiser: EDMPrecond) -> tuple[int, int]:
     """Returns height and width of the views of a training, in pixels."""
-    assert denoiser.told_by is not None, "every network of the study is trained with contexts"
-    height, width = denoiser.told_by["view"]
+    assert denoiser.conditioning is not None, "every network of the study is trained with contexts"
+    height, width = denoiser.conditioning["view"]
     return height, width

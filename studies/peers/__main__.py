@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.experiment.folder import Experiment
 from patchcanvas.cli.entry import carried_out
-from patchcanvas.cli.progress import progress_bars, told
+from patchcanvas.cli.progress import progress_bars, report_line
 from patchcanvas.sources import STUDYING
 from studies.peers.defects import cases, found
 from studies.peers.jobs import PeerError
@@ -121,7 +121,7 @@ class Run:
             self.results.findings.append(found(case, *self.bench.sides(case.pipeline)))
             self.experiment.write()
             progress.advance(task)
-            told(progress, self.results.findings[-1].line)
+            report_line(progress, self.results.findings[-1].line)
 
     def _time(self, progress: Progress) -> None:
         """Times everything once in every round, and in the next one in the opposite order."""
@@ -138,7 +138,7 @@ class Run:
                 progress.advance(task)
             self.results.rows = [row.added(timings[row.key]) for row in self.results.rows]
             self.experiment.write()
-            told(progress, f"round {number + 1} of {repeats}: {_seconds(self.results.rows)}")
+            report_line(progress, f"round {number + 1} of {repeats}: {_seconds(self.results.rows)}")
 
     def _warmed_up(self, entrants: list[Entrant], advance: Callable[[], None]) -> list[Row]:
         """Runs everything once untimed; returns what it asked for, and how far latents differ."""

@@ -39,11 +39,11 @@ class Finding:
     def line(self) -> str:
         """Its figures on one line, for logs."""
         sides = {"theirs": self.theirs, "ours": self.ours}
-        told = (
+        parts = (
             f"{side} {self.said.get(side) if figure is None else f'{figure:.4g}'}"
             for side, figure in sides.items()
         )
-        return f"{self.defect}, {self.where}: {', '.join(told)}"
+        return f"{self.defect}, {self.where}: {', '.join(parts)}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,7 +57,7 @@ class PeerSettings:
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
-            _refuse_uncovered(name, getattr(self, name))
+            _validate_covered(name, getattr(self, name))
         if self.channels < 8 or self.channels % 8:
             raise ValueError(f"channels must be 8, 16, 24 and so on, got {self.channels}.")
         if len(self.attention) < 2 or not any(self.attention):
@@ -90,7 +90,7 @@ class PeerSettings:
         )
 
 
-def _refuse_uncovered(name: str, length: int) -> None:
+def _validate_covered(name: str, length: int) -> None:
     """Refuses lengths that the peer's views do not cover."""
     view, stride = SCALE * VIEW, SCALE * STRIDE
     if length >= view and (length - view) % stride == 0:
