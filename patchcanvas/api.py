@@ -31,6 +31,7 @@ from patchcanvas.bundled import DIFFUSERS, is_pretrained
 from patchcanvas.cli.command_line import Command, built, described
 from patchcanvas.cli.settings import DEFAULT_CONTEXT
 from patchcanvas.context.settings import ContextSettings
+from patchcanvas.environment import Precision
 from patchcanvas.generated_image import GeneratedImage
 from patchcanvas.generating import preparation as generating
 from patchcanvas.generating.settings import read_command as read_generate
@@ -53,7 +54,11 @@ __all__ = ["Callback", "LoadedDenoiser", "generate", "load_denoiser", "outpaint"
 Callback = Callable[[int, int], None]
 Image = str | os.PathLike | Picture.Image | np.ndarray | torch.Tensor
 
-PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+PRECISIONS: dict[torch.dtype, Precision] = {
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+}
 # What arguments are called in the settings of the commands, whose checks speak of those.
 CALLED = {
     "canvas.height": "height",
@@ -329,7 +334,7 @@ def conditioning_of(
     Raises:
         ValueError: If a setting would change the denoiser for good, or it takes no prompt.
     """
-    if prompt is not None and "tokens" not in model.model.denoiser.takes:
+    if prompt is not None and "tokens" not in model.model.takes:
         raise ValueError(f"prompt must be left out: {model.name} was trained without texts.")
     if context.gate is not None:
         raise ValueError("context.gate changes the denoiser itself: it must be left out here.")
@@ -339,7 +344,7 @@ def conditioning_of(
         "guidance_scale": guidance_scale,
         "label": model.context.label,
     }
-    changes = {name: value for name, value in asked.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     whole = dataclasses.replace(context, **changes)
     fields = {field.name: field.default for field in dataclasses.fields(whole)}
     own = dataclasses.asdict(whole)

@@ -36,15 +36,16 @@ def read_image(
         )
     if not path.is_file():
         raise FileNotFoundError(f"{setting} must be an image file, but there is no {path}.")
-    content, said = path.read_bytes(), []
+    content = path.read_bytes()
+    left_aside: list[str] = []
     decoder = decode_with_alpha if as_stored else decode
     try:
-        picture = decoder(content, max_megapixels=max_megapixels, tell=said.append)
+        picture = decoder(content, max_megapixels=max_megapixels, tell=left_aside.append)
     except Exception as error:  # decoders raise whatever they like
         raise ValueError(
             f"{setting} must be an image file, but {path} cannot be read as one ({error})."
         ) from error
-    for text in said:
+    for text in left_aside:
         warnings.warn(f"{setting}: of {path}, {text}.", stacklevel=2)
     return picture, hashlib.sha256(content).hexdigest()
 

@@ -74,7 +74,7 @@ class Maker:
         device: Where they are made.
         conditioner: What they are told.
         known: Pixels that are given, the same ones for all; they come back bit by bit.
-        calls: Network calls that a batch takes; None if that is not known.
+        calls: Network calls that a batch takes; 0 if that is not known.
         advance: Told of every network call what part of how many canvases it is; of nothing where
             `calls` is not known.
     """
@@ -86,7 +86,7 @@ class Maker:
     device: torch.device
     conditioner: Conditioner = NO_CONTEXT
     known: Known | None = None
-    calls: int | None = None
+    calls: int = 0
     advance: Callable[[float], None] = lambda canvases: None
 
     @torch.no_grad()
@@ -114,7 +114,7 @@ class Maker:
 
     def _watched(self, count: int) -> PatchDenoiser:
         """Returns the denoiser, every call of which advances by its part of so many canvases."""
-        if self.calls is None:
+        if not self.calls:
             return self.denoiser
         return Watched(self.denoiser, lambda: self.advance(count / self.calls))
 
@@ -194,6 +194,6 @@ def tuned(model: Model, settings: Working, device: torch.device) -> PatchDenoise
     """Places the networks, sets gates and sizes the calls, as asked for."""
     denoiser = model.placed(device, settings.runtime).denoiser
     if settings.context.gate is not None:
-        for gate in denoiser.network.gates.values():
+        for gate in model.own.network.gates.values():
             gate.fill_(settings.context.gate)
     return with_batch(denoiser, settings.runtime.window_batch, memory_of(model, settings, device))

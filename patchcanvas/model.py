@@ -2,12 +2,15 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from denoisers.checkpoint import Checkpoint, load_checkpoint
+from denoisers.conditions import Taken
 from denoisers.contract import PatchDenoiser
+from denoisers.precond import EDMPrecond
 from patchcanvas.bundled import DIFFUSERS, checkpoint_file, is_pretrained
 from patchcanvas.environment import autocast_dtype
 from patchcanvas.runtime import Runtime
@@ -52,6 +55,23 @@ class Model:
     trained_on: frozenset[str] = frozenset()
 
     @property
+    def own(self) -> EDMPrecond:
+        """The denoiser of a checkpoint of our own."""
+        assert self.pretrained is None, f"{type(self.denoiser).__name__} is none of ours"
+        return cast(EDMPrecond, self.denoiser)  # tests have doubles
+
+    @property
+    def takes(self) -> frozenset[Taken]:
+        """What the denoiser can be conditioned on."""
+        return cast(Any, self.denoiser).takes
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is evaluated."""
+        network: nn.Module = cast(Any, self.denoiser).network
+        return network if self.pretrained is None else cast(nn.Module, network.model)
+
+    @property
     def scale(self) -> int:
         """Pixels of a canvas along a side of one of the denoiser's pixels."""
         return 1 if self.pretrained is None else self.pretrained.scale
@@ -91,16 +111,14 @@ class Model:
     def placed(self, device: torch.device, runtime: Runtime) -> "Model":
         """Moves the networks, sets them up as asked for, and returns itself."""
         if self.pretrained is None:
-            self.denoiser.to(device)
-            self.denoiser.autocast_dtype = autocast_dtype(runtime.precision)
-            network = self.denoiser.network
+            self.own.to(device)
+            self.own.autocast_dtype = autocast_dtype(runtime.precision)
         else:
             place_pipeline(self.pretrained.pipeline, device, runtime)
-            network = self.denoiser.network.model
         if runtime.channels_last:
-            network.to(memory_format=torch.channels_last)
+            self.network.to(memory_format=torch.channels_last)
         if runtime.compile:
-            network.compile()
+            self.network.compile()
         return self
 
 

@@ -57,7 +57,8 @@ def _reads_as(file: Path, picture: Picture.Image, text: str | None, profile: byt
     """Whether a file holds these pixels, this record and this profile."""
     try:
         with opened(file) as found:
-            kept = found.text.get(CHUNK) == text and found.info.get("icc_profile") == profile
+            texts = getattr(found, "text", {})  # a PNG has some
+            kept = texts.get(CHUNK) == text and found.info.get("icc_profile") == profile
             return kept and np.array_equal(np.asarray(found), np.asarray(picture))
     except Exception as error:  # decoders raise whatever they like
         raise OSError(f"{file} was written, but cannot be read ({error}).") from error

@@ -6,6 +6,7 @@ figure = Figure(figsize=(5, 4), layout="constrained")
 write(figure, Path("picture.png"))
 """
 
+import colorsys
 import contextlib
 import dataclasses
 import zlib
@@ -18,7 +19,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb, to_hex
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -107,32 +108,31 @@ def look(name: str) -> Look:
     if name in COLOURS:
         return Look(COLOURS[name], (), "o")
     hue = zlib.crc32(name.encode()) / 2**32
-    return Look(to_hex(hsv_to_rgb((hue, 0.9, 0.42))), (6.0, 1.5, 1.0, 1.5), "D")
+    return Look(to_hex(colorsys.hsv_to_rgb(hue, 0.9, 0.42)), (6.0, 1.5, 1.0, 1.5), "D")
 
 
 def style(font: int) -> contextlib.AbstractContextManager[None]:
     """Returns the settings in which figures are made and saved; `font` is in points."""
     ticks = {"color": FAINT, "labelcolor": INK, "labelsize": font - 1}
-    return rc_context(
-        {
-            "font.size": font,
-            "text.color": INK,
-            "axes.edgecolor": FAINT,
-            "axes.labelcolor": INK,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlelocation": "left",
-            "axes.titlesize": font,
-            "axes.prop_cycle": cycler(color=PALETTE),
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.alpha": 0.3,
-            "legend.frameon": False,
-            "legend.fontsize": font - 1,
-            "svg.hashsalt": "patchcanvas",  # the same file for the same figures
-            **{f"{axis}tick.{key}": value for axis in "xy" for key, value in ticks.items()},
-        }
-    )
+    settings: dict[Any, Any] = {
+        "font.size": font,
+        "text.color": INK,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "axes.titlesize": font,
+        "axes.prop_cycle": cycler(color=PALETTE),
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.alpha": 0.3,
+        "legend.frameon": False,
+        "legend.fontsize": font - 1,
+        "svg.hashsalt": "patchcanvas",  # the same file for the same figures
+        **{f"{axis}tick.{key}": value for axis in "xy" for key, value in ticks.items()},
+    }
+    return rc_context(settings)
 
 
 def write(figure: Figure, path: Path) -> None:

@@ -79,7 +79,8 @@ def from_json(kind: type[T], text: str | bytes, name: str, *, mend: str = MEND) 
     from pydantic import ValidationError  # here, since most that starts reads no record
 
     try:
-        return _reader(kind).validate_json(text, strict=True, extra="forbid")
+        reader: Any = _reader(kind)  # type: ignore[arg-type]  # a class is hashable
+        return reader.validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
@@ -113,7 +114,7 @@ def changes(first: dict[str, Any], second: dict[str, Any]) -> dict[str, tuple[An
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in content.items():
         if isinstance(value, dict) and value:
             flat |= _flat(value, f"{prefix}{name}.")

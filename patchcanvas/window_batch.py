@@ -138,7 +138,7 @@ class FittingBatch(PatchWrapper):
                 self.most_pixels = size // 2 * pixels
             else:
                 start += size
-                if self._learnt:
+                if self._learnt and self.most_pixels is not None:
                     self.memory.remember(self.most_pixels)
                     self._learnt = False
                 continue

@@ -39,17 +39,19 @@ REACH = 2
 
 @runtime_checkable
 class ImageCodec(Protocol):
-    """Between images in [-1, 1] and latents.
+    """Between images in [-1, 1] and latents."""
 
-    Attributes:
-        scale: Pixels of the image along a side of a pixel of the latents.
-        channels: Channels of the images.
-        latent_channels: Channels of the latents.
-    """
+    @property
+    def scale(self) -> int:
+        """Pixels of the image along a side of a pixel of the latents."""
 
-    scale: int
-    channels: int
-    latent_channels: int
+    @property
+    def channels(self) -> int:
+        """Channels of the images."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
 
     def encode(self, images: Image) -> Latents:
         """Returns latents."""

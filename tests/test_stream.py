@@ -521,5 +521,5 @@ def test_an_image_to_go_on_from_is_read_as_every_other(kind, tmp_path):
         expected = np.full_like(colour, 255)
     picture.save(tmp_path / "image.png", **options)
     settings = StreamSettings(known=tmp_path / "image.png")
-    found = (known_strip(settings)[0].permute(1, 2, 0) + 1) * 127.5
+    found = (known_strip(settings.known, settings)[0].permute(1, 2, 0) + 1) * 127.5
     assert np.abs(found.numpy() - expected).max() <= 1

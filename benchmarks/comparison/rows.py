@@ -256,7 +256,7 @@ class Comparison:
         conditioner: Conditioner,
         metrics: MetricCollection,
         progress: Progress,
-        calls: int | None = None,
+        calls: int = 0,
     ) -> "Made":
         """Makes this process's share of the canvases, and measures those of all."""
         settings = self.run.plan.settings

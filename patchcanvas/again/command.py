@@ -56,7 +56,7 @@ class Again:
             OSError: If a file is missing or cannot be written.
         """
         settings = read_settings(arguments)
-        origin = Provenance.read(settings.picture)
+        origin = Provenance.read(settings.source)
         validate_not_inputs([settings.file], picture=settings.picture)
         if not settings.overwrite:
             validate_own([settings.file], origin.program)
@@ -87,7 +87,7 @@ class Again:
         write_picture(
             made, self.settings.file, origin=self.remake.origin, profile=self.remake.profile
         )
-        said, status = compared(made, read_picture(self.settings.picture))
+        said, status = compared(made, read_picture(self.settings.source))
         console.print(f"{self.settings.file}: {said}", markup=False)
         return status
 

@@ -41,9 +41,15 @@ class AgainSettings:
             raise ValueError(f"output must be a file that ends in .png, got {self.output}.")
 
     @property
+    def source(self) -> Path:
+        """The picture that is made again."""
+        assert self.picture is not None, "checked above"
+        return self.picture
+
+    @property
     def file(self) -> Path:
         """Where the picture goes."""
-        return self.output or self.picture.with_name(f"{self.picture.stem}-again.png")
+        return self.output or self.source.with_name(f"{self.source.stem}-again.png")
 
     def words(self, **names: str) -> list[str]:
         """Returns where things lie now, as words of another command.

@@ -23,7 +23,8 @@ def keys_of(settings: type) -> dict[str, Any]:
     hints, found = get_type_hints(settings), {}
     for field in dataclasses.fields(settings):
         kind = found[field.name] = hints[field.name]
-        if dataclasses.is_dataclass(kind) and not inspect.isabstract(kind):
+        is_group = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        if is_group and not inspect.isabstract(kind):
             found |= {f"{field.name}.{name}": inner for name, inner in keys_of(kind).items()}
     return found
 

@@ -45,7 +45,7 @@ def conditioner_of(
     if model.pretrained is not None:
         return prompted_conditioner(settings, model.pretrained, canvas)
     validate_single_prompt(settings)
-    mode, denoiser = settings.mode, model.denoiser
+    mode, denoiser = settings.mode, model.own
     if mode == "auto":
         mode = "text" if settings.prompt else "unconditional" if denoiser.takes else "none"
     validate_taken(settings, mode, denoiser)
@@ -176,7 +176,10 @@ def prompted(settings: ContextSettings, backbone: Backbone | None) -> Any:
     Raises:
         ValueError: If the backbone has no text tower, or the prompt is too long for it.
     """
-    return None if settings.prompt is None else backbone.text([settings.prompt])
+    if settings.prompt is None:
+        return None
+    assert backbone is not None, "a prompt is of use in modes that have one"
+    return backbone.text([settings.prompt])
 
 
 def validate_taken(settings: ContextSettings, mode: str, denoiser: EDMPrecond) -> None:

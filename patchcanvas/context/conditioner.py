@@ -7,7 +7,7 @@ bit: images are encoded one at a time.
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -36,6 +36,8 @@ __all__ = [
     "NoContext",
     "one_by_one",
 ]
+
+T = TypeVar("T")
 
 Images = UInt8[Tensor, "images 3 height width"]
 Encode = Callable[[Image], Tokens]
@@ -167,7 +169,8 @@ class ContextConditioner(Conditioner):
             denoiser = Guided(denoiser, self.settings.scale)
         context = CanvasContext(**self._tokens(canvas, noise), **self._guide(noise))
         if self.settings.guide == "plan":
-            context = planned_context(strategy, denoiser, canvas, noise, context, scale=self.scale)
+            scale = _checked(self.scale)
+            context = planned_context(strategy, denoiser, canvas, noise, context, scale=scale)
         if self.settings.fixed_ends:
             known = self._ends(canvas, noise, strategy.window_of(denoiser)[1])
         passes = self.settings.refinement_iterations
@@ -215,7 +218,7 @@ class ContextConditioner(Conditioner):
                 "canvas to be seen: set context.refinement_iterations=2, or tell something else."
             )
         if self.settings.guide == "plan":
-            strategy.window_edges(denoiser, plan_canvas(canvas, self.scale, window))
+            strategy.window_edges(denoiser, plan_canvas(canvas, _checked(self.scale), window))
         if self.settings.fixed_ends and canvas.width <= 2 * window[1]:
             raise ValueError(
                 f"context.fixed_ends puts an image of {window[1]} px at both ends: the canvas must "
@@ -226,19 +229,21 @@ class ContextConditioner(Conditioner):
     def pictured(self, count: int) -> dict[str, Images]:
         if not self.settings.shows_seeds:
             return {}
-        return self.seeds.pictured(range(count), self.settings)
+        return _checked(self.seeds).pictured(range(count), self.settings)
 
     def _tokens(self, canvas: Canvas, noise: CanvasNoise) -> dict[str, Any]:
         if self.settings.mode == "text":
             return {"tokens": self.prompted}
         if self.settings.mode == "autoregressive":
-            return {"encode": lambda image, mask: self.encode(filled(image, _rows(mask, image)))}
+            encode = _checked(self.encode)
+            return {"encode": lambda image, mask: encode(filled(image, _rows(mask, image)))}
         if not self.settings.uses_tokens:
             return {}
-        tokens = {"tokens": self.encode(_as_image(self.seeds.of(noise.indices), noise))}
+        encode, seeds = _checked(self.encode), _checked(self.seeds)
+        tokens = {"tokens": encode(_as_image(seeds.of(noise.indices), noise))}
         if self.end is not None:
             end = self.end.of_height(canvas.height, widest=canvas.width)
-            tokens["ends"] = self.encode(_as_image(end[None], noise))
+            tokens["ends"] = encode(_as_image(end[None], noise))
         return tokens
 
     def _guide(self, noise: CanvasNoise) -> dict[str, Any]:
@@ -247,18 +252,17 @@ class ContextConditioner(Conditioner):
         if self.settings.guide != "image":
             return {}
         swapped_reference = self.settings.mode == "swapped_reference"
-        image = _as_image(
-            self.seeds.guides(noise.indices, swapped_reference=swapped_reference), noise
-        )
+        guides = _checked(self.seeds).guides(noise.indices, swapped_reference=swapped_reference)
+        image = _as_image(guides, noise)
         if self.settings.blur is not None:
             return {"plan": blurred(image, self.settings.blur), "scale": (1, 1)}
         whole = torch.ones(1, 1, *image.shape[-2:], dtype=torch.bool, device=image.device)
-        return {"plan": pooled(image, whole, self.scale)[0], "scale": self.scale}
+        return {"plan": pooled(image, whole, _checked(self.scale))[0], "scale": self.scale}
 
     def _ends(self, canvas: Canvas, noise: CanvasNoise, width: int) -> Known:
         """Returns both real images, each `width` px wide and as high as the canvas."""
-        left = _as_image(self.seeds.left_ends(noise.indices, width), noise)
-        right = _as_image(self.end.covering(canvas.height, width)[None], noise)
+        left = _as_image(_checked(self.seeds).left_ends(noise.indices, width), noise)
+        right = _as_image(_checked(self.end).covering(canvas.height, width)[None], noise)
         first = Known.placed(left, canvas)
         last = Known.placed(right.expand_as(left), canvas, left=canvas.width - width)
         return Known(first.pasted(last.y), first.mask | last.mask)
@@ -275,6 +279,12 @@ def one_by_one(backbone: Backbone) -> Encode:
 def nothing_said(images: Image) -> Tokens:
     """Returns tokens that cost nothing."""
     return images.new_zeros(len(images), 1, 1)
+
+
+def _checked(value: T | None) -> T:
+    """Returns what `conditioner_of` has given where the settings have a use for it."""
+    assert value is not None
+    return value
 
 
 def _as_image(images: Images, noise: CanvasNoise) -> Float[Tensor, "images 3 height width"]:

@@ -83,7 +83,9 @@ class Prompted(Conditioner):
             field.name: getattr(self.context, field.name)
             for field in dataclasses.fields(self.context)
         }
-        moved = {name: None if v is None else v.to(device) for name, v in values.items()}
+        moved: dict[str, Any] = {
+            name: None if value is None else value.to(device) for name, value in values.items()
+        }
         return dataclasses.replace(self, context=PromptContext(**moved))
 
     @override
@@ -180,6 +182,7 @@ def region_mask(
     if region.mask is not None:
         mask, _ = read_mask(region.mask, "a region's mask", max_megapixels=max_megapixels)
         return stretched(mask, canvas)
+    assert region.box is not None, "a region without a mask has one"
     top, left, height, width = region.box
     if top + height > canvas.height or left + width > canvas.width:
         raise ValueError(

@@ -72,7 +72,7 @@ def given_of(settings: OutpaintSettings) -> tuple[Given, dict[str, str]]:
         OSError: If there is no such file.
     """
     limit = settings.max_megapixels
-    image, sha256 = read_image(settings.image, "image", as_stored=True, max_megapixels=limit)
+    image, sha256 = read_image(settings.source, "image", as_stored=True, max_megapixels=limit)
     given, hashes = opaque(with_small_profile(image)), {"image": sha256}
     if settings.mask is not None:
         mask, hashes["mask"] = read_mask(settings.mask, "mask", max_megapixels=limit)

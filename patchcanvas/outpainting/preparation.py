@@ -29,12 +29,13 @@ class Outpainting(Painting):
         given: What is given of the canvas; its pixels come back in every sample.
     """
 
+    settings: OutpaintSettings
     given: Given
 
     @property
     @override
     def stem(self) -> str:
-        return f"{self.settings.image.stem}-{self.given.width}x{self.given.height}"
+        return f"{self.settings.source.stem}-{self.given.width}x{self.given.height}"
 
     @property
     @override

@@ -76,7 +76,7 @@ class OutpaintSettings(PictureSettings):
         super().__post_init__()
         if self.image is None:
             raise ValueError("image must be a file: patchcanvas outpaint IMAGE --to WIDTHxHEIGHT.")
-        if self.to is not None and not (SIZE.fullmatch(self.to) and min(self.size)):
+        if self.to is not None and not (self.size and min(self.size)):
             raise ValueError(f"to must be WIDTHxHEIGHT in px, such as 1024x512, got {self.to!r}.")
         if self.at != "center" and not PLACE.fullmatch(self.at):
             raise ValueError(
@@ -88,20 +88,22 @@ class OutpaintSettings(PictureSettings):
         self._validate_contexts()
 
     @property
+    def source(self) -> Path:
+        """The image that is continued."""
+        assert self.image is not None, "checked above"
+        return self.image
+
+    @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of the canvas, in pixels; None for those of the image."""
-        if self.to is None:
-            return None
-        width, height = SIZE.fullmatch(self.to).groups()
-        return int(width), int(height)
+        found = None if self.to is None else SIZE.fullmatch(self.to)
+        return None if found is None else (int(found[1]), int(found[2]))
 
     @property
     def corner(self) -> tuple[int, int] | None:
         """Left and top of the image's corner, in pixels; None for the middle."""
-        if self.at == "center":
-            return None
-        left, top = PLACE.fullmatch(self.at).groups()
-        return int(left), int(top)
+        found = PLACE.fullmatch(self.at)
+        return None if found is None else (int(found[1]), int(found[2]))
 
     @property
     @override

@@ -4,6 +4,7 @@ import dataclasses
 import shlex
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class Run:
             )
         conveyor = conveyor_of(settings, denoiser)
         noise = CanvasNoise(settings.seed, [0], device=device)
-        known = None if settings.known is None else known_strip(settings)
+        known = None if settings.known is None else known_strip(settings.known, settings)
         fresh = fresh_record(command, arguments, conveyor, loaded, device)
         state = conveyor.begin(denoiser, noise, known=known)
         folder = StripFolder.opened(settings.folder, fresh)
@@ -173,14 +174,14 @@ def conveyor_of(settings: StreamSettings, denoiser: PatchDenoiser) -> Conveyor:
     )
 
 
-def known_strip(settings: StreamSettings) -> Image:
+def known_strip(file: Path, settings: StreamSettings) -> Image:
     """Reads the image to go on from, in [-1, 1].
 
     Raises:
         ValueError: If it is none.
         OSError: If there is no such file.
     """
-    picture, _ = read_image(settings.known, "known", max_megapixels=settings.max_megapixels)
+    picture, _ = read_image(file, "known", max_megapixels=settings.max_megapixels)
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
     return pixels[None].float() / 127.5 - 1
 
