@@ -631,7 +631,11 @@ def test_guidance_changes_the_strategy_and_nothing_else():
         (guidance, "weights=[1,0]", "weights must be numbers of at least 0 in ascending order"),
         (guidance, "weights=[]", "weights must be numbers of at least 0 in ascending order"),
         (guidance, "weak_branches=noise", "weak_branches must be among current_level, pure_noise"),
-        (guidance, "canvas.width=14", "halves must be at least 8 px a side, so that they have 3 octaves"),
+        (
+            guidance,
+            "canvas.width=14",
+            "halves must be at least 8 px a side, so that they have 3 octaves",
+        ),
         (guidance, "canvas.width=19", "width must be even, so that halves are alike, got 19."),
     ],
 )

@@ -378,6 +378,7 @@ def on_a_clock(arguments: list[str], clock: FakeClock, **costs: float) -> Run:
     """A run of the command whose network takes these seconds an image, and whose time is told."""
     run = Run.prepare(arguments)
     run.bench = bench(clock, **costs)
+    run.model = dataclasses.replace(run.model, denoiser=run.bench.denoiser.denoiser)
     return run
 
 

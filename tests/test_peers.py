@@ -108,7 +108,10 @@ class Refusing(Exact):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("canvas.width=1080", r"canvas.width must be 512 px and any number of strides of 64 px.* 1024 and 1088"),
+        (
+            "canvas.width=1080",
+            r"canvas.width must be 512 px and any number of strides of 64 px.* 1024 and 1088",
+        ),
         ("canvas.height=500", r"the nearest are 512 and 576"),
         ("channels=12", "channels must be 8, 16, 24 and so on, got 12"),
         ("attention=[false,false]", "one of which attends to the text"),
