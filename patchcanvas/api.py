@@ -94,8 +94,8 @@ def load_denoiser(
             folder as diffusers' `save_pretrained` writes it.
         device: `auto` (CUDA, else MPS, else CPU), or a device.
         dtype: What networks compute in: torch.float32, bfloat16 or float16.
-        offload: What of a pretrained model waits in main memory: `none`, whole networks (`parts`)
-            or single layers (`layers`).
+        offload: What of a pretrained model waits in main memory: `none`, whole networks (`model`)
+            or single layers (`sequential`).
         compile: Whether torch.compile compiles the network.
         channels_last: Whether convolutions keep channels innermost.
         attention: Of pretrained models: `efficient`, or `sliced` for less memory.

@@ -25,8 +25,8 @@ from strategies.base import Strategy
 from strategies.canvas import Canvas, Known
 from strategies.latent import on_latents
 
-__all__ = ["FreeCodec", "FreeDenoiser", "Spent", "dry_run", "network_calls", "spent_on"]
-__all__ += ["steps_within"]
+__all__ = ["FreeCodec", "FreeDenoiser", "Spent", "dry_run", "free_strategy", "network_calls"]
+__all__ += ["spent_on", "steps_within"]
 
 FEWEST = 2  # steps; a noise schedule has no fewer
 TRIED = 256  # steps up to which a strategy may refuse to be built: it jumps further, say
@@ -129,7 +129,7 @@ class Spent:
 
     @classmethod
     def of(cls, metered: NFECounter, canvas: Canvas, *, canvases: int = 1) -> "Spent":
-        """Returns what was counted, for each of so many canvases."""
+        """Returns what was counted, for each of so many canvases of the denoiser's pixels."""
         pixels = canvas.height * canvas.width * canvases
         return cls(metered.pixels / pixels, metered.backward_pixels / pixels)
 
@@ -174,9 +174,16 @@ def spent_on(
         ValueError: If the strategy cannot make such a canvas with such a denoiser.
     """
     canvases = 1 if known is None else len(known.mask)
-    return Spent.of(
-        dry_run(strategy, denoiser, canvas, conditioner, known), canvas, canvases=canvases
-    )
+    metered = dry_run(strategy, denoiser, canvas, conditioner, known)
+    return Spent.of(metered, strategy.denoised(canvas), canvases=canvases)
+
+
+def free_strategy(strategy: Strategy, model: Model) -> Strategy:
+    """Returns a strategy that is fitted to a model, with a codec that costs nothing if any."""
+    if model.scale == 1:
+        return strategy
+    sizes = model.scale, model.channels, model.denoiser.channels
+    return on_latents(strategy.core, FreeCodec(*sizes))
 
 
 def network_calls(
@@ -195,10 +202,8 @@ def network_calls(
         conditioner: What is told.
         known: What is given of it.
     """
-    if model.scale > 1:
-        sizes = model.scale, model.channels, model.denoiser.channels
-        strategy = on_latents(strategy.core, FreeCodec(*sizes))
-    return dry_run(strategy, model.denoiser, canvas, conditioner, known).calls
+    free = free_strategy(strategy, model)
+    return dry_run(free, model.denoiser, canvas, conditioner, known).calls
 
 
 def steps_within(

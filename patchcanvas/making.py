@@ -13,7 +13,6 @@ from torch import Tensor
 from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import NFECounter, synchronize
 from patchcanvas.context.conditioner import NO_CONTEXT, Conditioner
-from patchcanvas.context.settings import ContextSettings
 from patchcanvas.environment import (
     device_name,
 )
@@ -157,11 +156,6 @@ class Working(Protocol):
         ...
 
     @property
-    def context(self) -> ContextSettings:
-        """What the denoiser is told."""
-        ...
-
-    @property
     def cache_folder(self) -> Path:
         """Where what runs share is kept."""
         ...
@@ -191,9 +185,6 @@ def memory_of(model: Model, settings: Working, device: torch.device) -> Memory:
 
 
 def tuned(model: Model, settings: Working, device: torch.device) -> PatchDenoiser:
-    """Places the networks, sets gates and sizes the calls, as asked for."""
+    """Places the networks and sizes the calls, as asked for."""
     denoiser = model.placed(device, settings.runtime).denoiser
-    if settings.context.gate is not None:
-        for gate in model.own.network.gates.values():
-            gate.fill_(settings.context.gate)
     return with_batch(denoiser, settings.runtime.window_batch, memory_of(model, settings, device))

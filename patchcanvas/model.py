@@ -13,29 +13,55 @@ from denoisers.contract import PatchDenoiser
 from denoisers.precond import EDMPrecond
 from patchcanvas.bundled import DIFFUSERS, checkpoint_file, is_pretrained
 from patchcanvas.environment import autocast_dtype
-from patchcanvas.runtime import Runtime
+from patchcanvas.runtime import DEFAULT_RUNTIME, Runtime
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 from strategies.latent import on_latents
 
-__all__ = ["CanvasSize", "Model", "load_model", "load_own", "validate_settings_of_pretrained"]
+__all__ = [
+    "CanvasHeight",
+    "CanvasSize",
+    "Loops",
+    "Model",
+    "load_model",
+    "load_own",
+    "validate_settings_of_pretrained",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CanvasSize:
-    """The size of what is generated.
+class CanvasHeight:
+    """How high a canvas is.
 
     Args:
         height: Pixels from top to bottom; by default the denoiser's patch size.
-        width: Pixels from left to right; by default 6 times the height, as in the paper's FID+.
+    """
+
+    height: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loops:
+    """Which edges of a canvas continue at the other side.
+
+    Args:
         wrap_height: Whether the bottom edge continues at the top.
         wrap_width: Whether the right edge continues at the left: a loop, a 360-degree panorama.
     """
 
-    height: int | None = None
-    width: int | None = None
     wrap_height: bool = False
     wrap_width: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CanvasSize(Loops, CanvasHeight):
+    """The size of what is generated.
+
+    Args:
+        width: Pixels from left to right; by default 6 times the height, as in the paper's FID+.
+    """
+
+    width: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,6 +169,7 @@ def load_model(
     *,
     negative_prompt: str | None = None,
     label: int | None = None,
+    gate: float | None = None,
 ) -> Model:
     """Loads a denoiser, on the CPU.
 
@@ -153,6 +180,8 @@ def load_model(
         runtime: Says in which precision.
         negative_prompt: What guidance of a pretrained model leads away from.
         label: Number of the class, for a pretrained model of classes.
+        gate: What all gates of the cross-attention of a denoiser of our own are set to; None leaves
+            them as they were trained.
 
     Raises:
         CheckpointError: If a file is missing, damaged, or does not fit the other.
@@ -162,13 +191,16 @@ def load_model(
     """
     if not is_pretrained(name):
         validate_settings_of_pretrained(name, negative_prompt=negative_prompt, label=label)
-        for setting, default in (("attention", "efficient"), ("offload", "none")):
-            if getattr(runtime, setting) != default:
+        for setting in ("attention", "offload", "tile", "tile_overlap"):
+            if getattr(runtime, setting) != getattr(DEFAULT_RUNTIME, setting):
                 raise ValueError(
                     f"runtime.{setting} is for pretrained models, denoiser=diffusers:NAME, got "
                     f"denoiser={name}."
                 )
         own = load_own(name)
+        if gate is not None:
+            for parameter in own.denoiser.network.gates.values():
+                parameter.fill_(gate)
         return Model(own.denoiser, own.description, trained_on=own.trained_on)
     # Here, since it imports diffusers and transformers: seconds that others need not wait.
     from denoisers.pretrained.model import load_pretrained
@@ -179,6 +211,8 @@ def load_model(
         negative_prompt=negative_prompt,
         label=label,
     )
+    if pretrained.autoencoder is None and runtime.decoding != DEFAULT_RUNTIME.decoding:
+        raise ValueError(f"runtime.tile is for models of latents, got denoiser={name} of pixels.")
     description = pretrained.description() | {"file": str(name)}
     return Model(pretrained.denoiser, description, pretrained)
 
@@ -211,8 +245,8 @@ def place_pipeline(pipeline: Any, device: torch.device, runtime: Runtime) -> Non
     match runtime.offload:
         case "none":
             pipeline.to(device)
-        case "parts":
+        case "model":
             pipeline.enable_model_cpu_offload(device=device)
-        case "layers":
+        case "sequential":
             pipeline.enable_sequential_cpu_offload(device=device)
     pipeline.register_modules(**encoders)

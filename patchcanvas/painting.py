@@ -71,7 +71,11 @@ class LoadedDenoiser:
         self.context = context
         self.negative_prompt = context.negative_prompt
         self.model = load_model(
-            name, runtime, negative_prompt=context.negative_prompt, label=context.label
+            name,
+            runtime,
+            negative_prompt=context.negative_prompt,
+            label=context.label,
+            gate=context.gate,
         )
 
     @classmethod

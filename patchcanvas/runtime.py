@@ -31,8 +31,8 @@ class Runtime:
         attention: Of pretrained models: `efficient` is torch's own, which never holds all weights;
             `sliced` holds a slice of them at a time, for devices on which torch's does.
         offload: What of a pretrained model waits in main memory and is brought to the device when
-            it is called: `none`, whole networks (`parts`) or single layers (`layers`: least memory,
-            slowest). Needs the package accelerate and a device that is not the CPU.
+            it is called: `none`, whole networks (`model`) or single layers (`sequential`: least
+            memory, slowest). Needs the package accelerate and a device that is not the CPU.
         tile: Most latent pixels along a side of what is encoded or decoded at once; by default the
             side of the model's own patch.
         tile_overlap: Least that neighbouring tiles share, in latent pixels; by default a quarter of

@@ -34,7 +34,7 @@ DEFAULTS = [
     "num_reference=500",
     "solver.num_steps=6",
     "window_batch=16",
-    "latency_repeats=1",
+    "repeats=1",
     "device=cpu",
     "loggers=[]",
 ]

@@ -50,7 +50,7 @@ def folder(tiny_checkpoint, tmp_path_factory) -> Path:
         "canvas.width=40",
         "solver.num_steps=2",
     ]
-    words += ["num_reference=8", "latency_repeats=1", "loggers=[]", "device=cpu", "seed=2"]
+    words += ["num_reference=8", "repeats=1", "loggers=[]", "device=cpu", "seed=2"]
     assert run([*words, "async_patch.overlap=4", "solver=euler"]) == 0
     (results,) = root.glob("*/results.json")
     return results.parent / "canvases"
@@ -169,7 +169,7 @@ def test_calls_of_one_size_let_a_sample_be_made_alone(tiny_checkpoint, tmp_path,
         "canvas.width=40",
         "num_reference=8",
     ]
-    words += ["latency_repeats=1", "loggers=[]", "device=cpu", "plain_fid=false", "budget=[6,10]"]
+    words += ["repeats=1", "loggers=[]", "device=cpu", "plain_fid=false", "budget=[6,10]"]
     assert run(words) == 0
     (picture,) = tmp_path.glob("*/canvases/multidiffusion@10-002.png")
     assert Provenance.read(picture).together is None
@@ -199,7 +199,7 @@ def test_what_was_told_of_images_is_told_of_them_again(mode, tmp_path, capsys):
         Picture.fromarray(pixels).save(photographs / f"{number}.png")
     words = [f"denoiser={path}", f"results={tmp_path / 'results'}", "canvas.width=48"]
     words += ["data=photos", f"data.root={photographs}", "data.patch_size=16", "num_samples=3"]
-    words += ["num_reference=8", "solver.num_steps=2", "latency_repeats=1", "plain_fid=false"]
+    words += ["num_reference=8", "solver.num_steps=2", "repeats=1", "plain_fid=false"]
     words += [f"context={mode}", "strategy=naive", "pictures=3", "loggers=[]", "device=cpu"]
     assert run(words) == 0
     (picture,) = (tmp_path / "results").glob("*/canvases/naive-001.png")

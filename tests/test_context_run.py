@@ -506,7 +506,7 @@ def arguments(weights, tmp_path):
         f"num_samples={COUNT}",
         f"num_reference={FIRST}",
         f"solver.num_steps={STEPS}",
-        "latency_repeats=1",
+        "repeats=1",
         "pictures=2",
         "loggers=[]",
         "device=cpu",

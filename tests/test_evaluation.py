@@ -67,7 +67,7 @@ def compared(tmp_path_factory):
     save_denoiser(EDMPrecond(network, SIDE), weights, provenance={"command": "none: untrained"})
     words = [f"denoiser={weights}", f"results={root / 'results'}", "strategy=naive,diffcollage"]
     words += [f"num_samples={COUNT}", f"pictures={COUNT}", "num_reference=8", "batch_size=2"]
-    words += ["solver.num_steps=2", "latency_repeats=1", "device=cpu", "loggers=[]"]
+    words += ["solver.num_steps=2", "repeats=1", "device=cpu", "loggers=[]"]
     assert run([*words, "canvas.wrap_width=true", "plain_fid=false"]) == 0
     (record,) = (root / "results").glob("*/results.json")
     for name in ("naive", "diffcollage"):
@@ -433,8 +433,8 @@ def test_an_image_that_cannot_be_decoded_after_all_ends_the_command(
 
 
 def test_a_record_made_in_python_names_the_command_that_makes_it_again():
-    settings, _ = read_command(["a b", "c", "real", "--seed", "3", "seams=[8,16]", "side=24"])
+    settings = read_command(["a b", "c", "real", "--seed", "3", "seams=[8,16]", "side=24"]).settings
     assert [str(path) for path in settings.images] == ["a b", "c"]
     assert str(settings.reference) == "real"
-    again, _ = read_command(shlex.split(command_of(settings))[2:])
+    again = read_command(shlex.split(command_of(settings))[2:]).settings
     assert again == settings

@@ -625,14 +625,18 @@ def test_guidance_changes_the_strategy_and_nothing_else():
         (main, "num_samples=2", "num_samples must be at least 3, got 2: a standard error and"),
         (main, "mask=half", "there is no setting 'mask'; did you mean 'masks'?"),
         (main, "strategy=asynch_patch", "did you mean 'async_patch'?"),
-        (main, "height=8", "async_patch: a canvas must be at least one window of 16 px"),
+        (main, "canvas.height=8", "async_patch: a canvas must be at least one window of 16 px"),
         (guidance, "strategy=replacement", "strategy must have a setting 'guidance', which"),
         (guidance, "strategy=all", "strategy must name a single one, got all."),
         (guidance, "weights=[1,0]", "weights must be numbers of at least 0 in ascending order"),
         (guidance, "weights=[]", "weights must be numbers of at least 0 in ascending order"),
         (guidance, "weak_branches=noise", "weak_branches must be among current_level, pure_noise"),
-        (guidance, "width=14", "halves must be at least 8 px a side, so that they have 3 octaves"),
-        (guidance, "width=19", "width must be even, so that halves are alike, got 19."),
+        (
+            guidance,
+            "canvas.width=14",
+            "halves must be at least 8 px a side, so that they have 3 octaves",
+        ),
+        (guidance, "canvas.width=19", "width must be even, so that halves are alike, got 19."),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(command, wrong, said, arguments, capsys):

@@ -147,8 +147,7 @@ def results_of(points: list[Point], **changes) -> LatencyResults:
             "repeats": 3,
             "warmup": 1,
             "most_seconds": 60.0,
-            "precision": "fp32",
-            "compile": False,
+            "runtime": {"precision": "fp32", "compile": False},
             "seed": 0,
             "solver": {"class_path": "sampling.solvers.Heun"},
         },
@@ -379,6 +378,7 @@ def on_a_clock(arguments: list[str], clock: FakeClock, **costs: float) -> Run:
     """A run of the command whose network takes these seconds an image, and whose time is told."""
     run = Run.prepare(arguments)
     run.bench = bench(clock, **costs)
+    run.model = dataclasses.replace(run.model, denoiser=run.bench.denoiser.denoiser)
     return run
 
 
@@ -563,7 +563,7 @@ def test_without_a_floor_what_was_timed_stands_and_the_floor_is_tried_again(
         ("warmup=0", "warmup must be at least 1"),
         ("compile=true", "warmup must be at least 2"),
         ("most_seconds=0", "most_seconds must be positive"),
-        ("height=8", "naive at a width of 1: .*at least one window"),
+        ("canvas.height=8", "naive at a width of 1: .*at least one window"),
         ("preset=smok", "did you mean 'smoke'"),
         ("repeat=3", "did you mean 'repeats'"),
         ("denoiser=nowhere.safetensors", "nowhere.safetensors"),

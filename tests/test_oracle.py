@@ -514,7 +514,7 @@ def test_of_all_strategies_those_that_can_are_run(arguments, tmp_path, capsys):
     ("extra", "message"),
     [
         (["fields=plan"], "got 'plan'; did you mean 'plane'?"),
-        (["fields="], "fields must be line, plane, or both"),
+        (["fields="], "fields must name at least one of line"),
         (["line.overlap=3"], "line.overlap must be in (0, line.window / 2], got 3 for window=4."),
         (["plane.overlap=0"], "plane.overlap must be in (0, plane.window / 2], got 0"),
         (["line.window=13"], "line.window must be in [2, line.width], got 13 for width=12."),

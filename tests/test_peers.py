@@ -108,8 +108,11 @@ class Refusing(Exact):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("width=1080", r"width must be 512 px and any number of strides of 64 px.* 1024 and 1088"),
-        ("height=500", r"the nearest are 512 and 576"),
+        (
+            "canvas.width=1080",
+            r"canvas.width must be 512 px and any number of strides of 64 px.* 1024 and 1088",
+        ),
+        ("canvas.height=500", r"the nearest are 512 and 576"),
         ("channels=12", "channels must be 8, 16, 24 and so on, got 12"),
         ("attention=[false,false]", "one of which attends to the text"),
         ("guidance=1", "guidance must be above 1"),
@@ -126,7 +129,7 @@ def test_settings_are_refused(word, message):
 
 def test_the_peers_own_defaults_are_the_defaults():
     settings = read_command([]).settings
-    assert (settings.height, settings.width, settings.num_steps) == (512, 2048, 50)
+    assert (settings.canvas.height, settings.canvas.width, settings.num_steps) == (512, 2048, 50)
     assert (settings.guidance, settings.python) == (7.5, Path(sys.executable))
 
 
@@ -324,7 +327,12 @@ def results() -> PeerResults:
         name="peers",
         created="2026-01-02T12:00:00+00:00",
         command="python -m studies.peers",
-        settings={"height": 512, "width": 2048, "num_steps": 50, "guidance": 7.5, "seed": 0},
+        settings={
+            "canvas": {"height": 512, "width": 2048},
+            "num_steps": 50,
+            "guidance": 7.5,
+            "seed": 0,
+        },
         environment={
             "device": "an abacus",
             "threads": 2,
@@ -403,7 +411,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_table(tmp_path, monkeypatc
 
     monkeypatch.setattr(Ours, "made", interrupted)
     words = [
-        "width=512",
+        "canvas.width=512",
         "num_steps=2",
         "repeats=2",
         "batches=[]",
@@ -427,7 +435,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_table(tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_the_command_measures_both_sides(tmp_path):
-    words = ["width=576", "num_steps=2", "repeats=1", f"results={tmp_path}"]
+    words = ["canvas.width=576", "num_steps=2", "repeats=1", f"results={tmp_path}"]
     assert main(words) == 0
     (folder,) = tmp_path.iterdir()
     results = read_record(PeerResults, folder / "peers.json")

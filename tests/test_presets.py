@@ -21,9 +21,9 @@ LATENCY = sorted(path.stem for path in (CONFIGS / "latency").glob("*.yaml"))
 TWINS = [name for name in BENCHMARKS + LATENCY if f"{name}_small" in BENCHMARKS + LATENCY]
 
 # What a twin may change: the data and weights that one has, how much of it, and its features.
-SIZE = {"data", "denoiser", "num_samples", "num_reference", "batch_size", "features", "precision"}
-SIZE |= {"runtime.precision", "latency_repeats", "solver.init_args.num_steps"}
-SIZE |= {"widths", "repeats", "most_seconds", "batches"}
+SIZE = {"data", "denoiser", "num_samples", "num_reference", "batch_size", "features"}
+SIZE |= {"runtime.precision", "repeats", "solver.init_args.num_steps"}
+SIZE |= {"widths", "most_seconds", "batches"}
 
 STOCHASTIC = Heun(num_steps=80, churn=40.0, s_min=0.05, s_max=50.0, s_noise=1.003)
 

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from benchmarks.comparison.plan import parse
 from benchmarks.run import main
 from patchcanvas.context.prompted import region_masks
 from patchcanvas.context.settings import Region
-from patchcanvas.model import load_model
+from patchcanvas.model import load_model, place_pipeline
 from patchcanvas.pictures import read_picture
 from patchcanvas.runtime import Runtime
 from sampling.solvers import Euler
@@ -221,6 +222,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path, models, arguments, 
     [
         (["context.negative_prompt=a", "context.prompt=b"], "negative_prompt is for pretrained"),
         (["context.label=1"], "label is for pretrained models"),
+        (["runtime.tile=16"], "tile is for pretrained models"),
         (["runtime.attention=sliced"], "attention is for pretrained models"),
         (["context.prompts=[a,b]"], "context.prompts is for pretrained models"),
     ],
@@ -250,6 +252,21 @@ def test_a_pretrained_model_brings_its_defaults(words):
 def test_the_words_of_the_runtime_may_stand_alone():
     short = parse(["precision=bf16", "compile=true", "window_batch=16"]).settings.runtime
     assert short == Runtime(precision="bf16", compile=True, window_batch=16)
+
+
+@pytest.mark.parametrize(
+    ("offload", "moved_by"),
+    [
+        ("none", "to"),
+        ("model", "enable_model_cpu_offload"),
+        ("sequential", "enable_sequential_cpu_offload"),
+    ],
+)
+def test_networks_are_moved_as_asked_for(offload, moved_by):
+    pipeline = mock.Mock(components={})
+    place_pipeline(pipeline, torch.device("cuda"), Runtime(offload=offload))
+    moved = {name for name, *_ in pipeline.method_calls} - {"register_modules"}
+    assert moved == {moved_by}
 
 
 def test_a_wrapped_strategy_shows_what_it_is(models):

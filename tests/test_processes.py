@@ -59,7 +59,7 @@ class Runner:
             f"num_samples={SAMPLES}",
             "num_reference=16",
             "solver.num_steps=3",
-            "latency_repeats=1",
+            "repeats=1",
             "device=cpu",
             "window_batch=4",
             "loggers=[]",

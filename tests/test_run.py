@@ -72,7 +72,7 @@ def arguments(weights, tmp_path):
         "num_reference=8",
         "batch_size=2",
         f"solver.num_steps={STEPS}",
-        "latency_repeats=1",
+        "repeats=1",
         "pictures=2",
         "device=cpu",
     ]

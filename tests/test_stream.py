@@ -292,7 +292,7 @@ def test_a_damaged_folder_is_refused(weights, made, tmp_path, capsys, name, dama
         ("block=2", "settings.block: 4 there, 2 here"),
         ("solver.num_steps=4", "settings.solver.init_args.num_steps: 3 there, 4 here"),
         ("tile=30", "settings.tile: 24 there, 30 here"),
-        ("precision=bf16", "settings.precision: fp32 there, bf16 here"),
+        ("precision=bf16", "settings.runtime.precision: fp32 there, bf16 here"),
     ],
 )
 def test_other_settings_are_refused(weights, made, tmp_path, capsys, setting, said):
@@ -471,6 +471,8 @@ def test_help_names_every_setting(capsys):
         (["tile=0"], "tile must be at least 1, got 0"),
         (["save_seconds=-1"], "save_seconds must be at least 0, got -1"),
         (["solver=hean"], "did you mean 'heun'"),
+        (["denoiser=diffusers:NAME"], "denoiser must be trained with noise maps"),
+        (["window_batch=4"], "runtime.window_batch must be auto or 1"),
         (["precision=fp8"], "precision must be one of fp32, bf16, fp16, got 'fp8'"),
     ],
 )

@@ -4,8 +4,7 @@ import dataclasses
 from typing import Any
 
 from benchmarks.comparison.settings import Settings
-from patchcanvas.cli.command_line import SHORT_NAMES, described, read, with_defaults_of_pretrained
-from patchcanvas.cli.settings import DEFAULT_SOLVER
+from patchcanvas.cli.command_line import read, with_defaults_of_pretrained
 from strategies.base import Strategy
 
 __all__ = ["Plan", "parse"]
@@ -40,10 +39,6 @@ def parse(arguments: list[str]) -> Plan:
         description="Runs strategies on one shared denoiser and compares what comes out. "
         "Write settings as key=value, for example: strategy=diffcollage num_samples=500 "
         "solver.num_steps=40.",
-        defaults={
-            "data": {"class_path": SHORT_NAMES["data"]["landscapes"][0]},
-            "solver": described(DEFAULT_SOLVER),
-        },
     )
     settings = command.settings
     strategies = {name: command.build(name, solver=settings.solver) for name in command.classes}

@@ -111,6 +111,7 @@ def asked_for(plan: Plan) -> Asked:
         settings.runtime,
         negative_prompt=settings.context.negative_prompt,
         label=settings.context.label,
+        gate=settings.context.gate,
     )
     if model.channels != 3:
         raise ValueError(

@@ -212,14 +212,14 @@ class Comparison:
                     strategy,
                     self.run.denoiser,
                     self.run.canvas,
-                    repeats=settings.latency_repeats,
+                    repeats=settings.repeats,
                     seed=settings.seed,
                     device=self.run.processes.device,
                     conditioner=self.run.conditioner,
                 )
             )
             self.network_seconds += (
-                cost.network_share * cost.seconds_per_canvas * (settings.latency_repeats + 1)
+                cost.network_share * cost.seconds_per_canvas * (settings.repeats + 1)
             )
             edges = strategy.window_edges(self.run.denoiser, self.run.canvas)
             starts_at = strategy.starts_at(self.run.denoiser, self.run.canvas)

@@ -2,34 +2,29 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 from benchmarks.comparison.loggers import LoggerName
+from benchmarks.experiment.settings import ReferenceSettings, StrategySettings
 from datamodules.landscapes import Landscapes
 from datamodules.nothing import Nothing
 from datamodules.patches import PatchData
-from patchcanvas.bundled import LANDSCAPES
-from patchcanvas.cli.settings import DEFAULT_CONTEXT, DEFAULT_SIZE, DEFAULT_SOLVER
+from patchcanvas.cli.settings import (
+    DEFAULT_CONTEXT,
+    DEFAULT_SIZE,
+    CachedRunSettings,
+    validate_minimum,
+)
 from patchcanvas.context.settings import ContextSettings
 from patchcanvas.model import CanvasSize
-from patchcanvas.runtime import DEFAULT_RUNTIME, Runtime
-from sampling.solvers import Solver
 
 __all__ = ["Settings"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ReferenceSettings, CachedRunSettings, StrategySettings):
     """A comparison of strategies on one denoiser.
 
     Args:
-        strategy: Name of a strategy, several with commas between, or `all`; or the dotted path of
-            a class of your own. A strategy's own settings are `name.setting=value`, for example
-            diffcollage.overlap=8.
-        denoiser: The shared denoiser: `landscapes` or another that comes with the package, a
-            .safetensors file with its .json beside it, or hub:OWNER/NAME/FILE.safetensors; or
-            `diffusers:` and a pretrained model, a folder or a name on the hub, which brings the
-            defaults of config=pretrained.
         data: Real images to compare with: `landscapes` (procedural), `photos` with
             data.root=FOLDER, or the dotted path of a class of your own. `none` leaves out the
             figures that need them.
@@ -37,81 +32,53 @@ class Settings:
         context: What the denoiser is told; `context=seed_image` is short for
             context.mode=seed_image.
         num_samples: Canvases of each strategy; 500 or more for figures worth quoting.
-        num_reference: Real crops that FID+ compares with.
         batch_size: Canvases generated at a time, in each process; halved when memory runs out.
-        seed: Seeds the starting noise and the places of the crops.
-        solver: The way from noise to image, the same for every strategy: `heun`, `euler`,
-            `ddim`, `dpmsolver++`, `deis`, or a class path; its own settings are solver.num_steps
-            and so on.
         budget: Pixels that the network may evaluate for each pixel of the canvas, several with
             commas between in brackets; each strategy gets, once for each of them, as many solver
             steps as stay within it, in place of solver.num_steps. Null for equal steps.
-        runtime: Precision, memory and speed. The words precision, compile and window_batch alone
-            are short for runtime.precision and so on.
-        features: Network behind FID+: `random_conv` needs no weights; `inception` is the field's
-            and needs a download or features_weights.
-        features_weights: Local file with the weights of `inception`.
         clip: Network of open_clip behind the consistency of distant crops, for example ViT-B-32;
             null leaves that figure out.
         clip_weights: Its weights: a local file, or a name that open_clip can download. For names of
             weights that were trained with QuickGELU the model of that activation is taken; for a
             file of such weights name it: `clip=ViT-B-32-quickgelu`.
-        device: `auto` (CUDA, else MPS, else CPU), cpu, cuda, cuda:N or mps; `accelerator` is
-            another name for it.
         devices: Processes on each node, each with a device of its own.
         num_nodes: Nodes; start the command on each by torchrun or SLURM.
-        latency_repeats: Timed runs of one canvas, after one warm-up run.
+        repeats: Timed runs of one canvas, after one warm-up run.
         pictures: Canvases of each strategy written as PNG.
         plain_fid: Whether to measure squares that the denoiser makes by itself (the plain FID).
         loggers: Where figures go beside the folder: tensorboard, csv, wandb, mlflow.
         latency: Folder of a finished `python -m benchmarks.latency`, to be shown in the report.
-        results: Folder of the runs; each gets a folder of its own in there.
-        cache: Folder of what runs share: features of reference crops, and the batch that fits; by
-            default `cache` in that of the results.
         name: Name of the run; by default made of the data and the strategy.
     """
 
-    strategy: str = "all"
-    denoiser: str = LANDSCAPES
     data: PatchData = dataclasses.field(default_factory=Landscapes)
     canvas: CanvasSize = DEFAULT_SIZE
     context: ContextSettings = DEFAULT_CONTEXT
     num_samples: int = 64
-    num_reference: int = 2000
     batch_size: int = 16
-    seed: int = 0
-    solver: Solver = DEFAULT_SOLVER
     budget: list[float] | None = None
-    runtime: Runtime = DEFAULT_RUNTIME
-    features: Literal["random_conv", "inception"] = "random_conv"
-    features_weights: Path | None = None
     clip: str | None = None
     clip_weights: str | None = None
-    device: str = "auto"
     devices: int = 1
     num_nodes: int = 1
-    latency_repeats: int = 3
+    repeats: int = 3
     pictures: int = 4
     plain_fid: bool = True
     loggers: list[LoggerName] = dataclasses.field(default_factory=lambda: ["tensorboard"])
     latency: Path | None = None
-    results: Path = Path("results")
-    cache: Path | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least, reason in (
+        validate_minimum(
+            self,
             ("num_samples", 3, "an interval leaves one canvas out, and a covariance needs two"),
             ("num_reference", 2, "a covariance needs two crops"),
             ("batch_size", 1, "there is nothing to generate otherwise"),
-            ("latency_repeats", 1, "there is no median of nothing"),
+            ("repeats", 1, "there is no median of nothing"),
             ("pictures", 1, "the contact sheet needs one"),
             ("devices", 1, "someone must do the work"),
             ("num_nodes", 1, "someone must do the work"),
-        ):
-            value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}: {reason}.")
+        )
         if self.budget is not None and (not self.budget or min(self.budget) <= 0):
             raise ValueError(f"budget must be above 0, and at least one, got {self.budget}.")
         if (self.clip is None) != (self.clip_weights is None):
@@ -124,8 +91,3 @@ class Settings:
     def real(self) -> PatchData | None:
         """Real images to compare with; None where there are none."""
         return None if isinstance(self.data, Nothing) else self.data
-
-    @property
-    def cache_folder(self) -> Path:
-        """Where what runs share is kept."""
-        return self.results / "cache" if self.cache is None else self.cache

@@ -48,8 +48,9 @@ class Evaluate:
             ValueError: If something does not fit.
             OSError: If a folder or file is missing, or the record cannot be written.
         """
-        settings, plain = read_command(arguments)
-        prepared = Prepared.of(settings, plain, shlex.join(["patchcanvas", "evaluate", *arguments]))
+        command = read_command(arguments)
+        settings, said = command.settings, shlex.join(["patchcanvas", "evaluate", *arguments])
+        prepared = Prepared.of(settings, command.record, said)
         if settings.output is not None:
             settings.output.parent.mkdir(parents=True, exist_ok=True)
         folders = set(prepared.folders)

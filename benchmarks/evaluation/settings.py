@@ -6,10 +6,11 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from benchmarks.experiment.settings import ExperimentSettings
 from datamodules.image_file import MAX_MEGAPIXELS
-from patchcanvas.cli.command_line import read_settings
+from patchcanvas.cli.command_line import Command, read_settings
 
 __all__ = ["METRICS", "EvaluationSettings", "read_command"]
 
@@ -29,7 +30,7 @@ METRICS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
+class EvaluationSettings(ExperimentSettings):
     """Folders of images, and what they are measured by.
 
     Args:
@@ -69,7 +70,6 @@ class EvaluationSettings:
             or mps.
         allow_shared: Whether images of the reference may be among those to measure.
         max_megapixels: Larger images are refused, in millions of pixels.
-        results: Folder in which a new one is made for the record and the table.
         output: A copy of the record (JSON), beside that in the folder in `results`.
         cache: Folder that keeps features of references; by default that of the user's cache.
         name: Name of the evaluation; by default made of the folders' names.
@@ -98,7 +98,6 @@ class EvaluationSettings:
     device: str = "auto"
     allow_shared: bool = False
     max_megapixels: float = MAX_MEGAPIXELS
-    results: Path = Path("results")
     output: Path | None = None
     cache: Path | None = None
     name: str | None = None
@@ -146,11 +145,8 @@ class EvaluationSettings:
         return Path(own, "patchcanvas", "features") if self.cache is None else self.cache
 
 
-def read_command(arguments: list[str]) -> tuple[EvaluationSettings, dict[str, Any]]:
+def read_command(arguments: list[str]) -> Command:
     """Reads the command line; `key=value` and `--key=value` are the same thing.
-
-    Returns:
-        The settings, and all of them as plain values.
 
     Raises:
         ValueError: If a key or value is wrong, with the nearest valid name.

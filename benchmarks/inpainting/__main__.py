@@ -10,14 +10,14 @@ from benchmarks.inpainting.figures import diversity_figure, squared_errors
 from benchmarks.inpainting.masks import MASKS, MaskName
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import Figure
-from benchmarks.inpainting.settings import InpaintingSettings, chosen
+from benchmarks.inpainting.settings import InpaintingSettings
 from benchmarks.inpainting.study import Advance, Study, Trial, within
 from benchmarks.inpainting.table import document
-from denoisers.contract import PatchDenoiser
-from patchcanvas.cli.command_line import Command, described, read
+from patchcanvas.cli.command_line import Command, read
 from patchcanvas.cli.entry import carried_out
-from patchcanvas.cli.settings import DEFAULT_SOLVER
+from patchcanvas.cli.keys import chosen
 from patchcanvas.making import Pictures
+from patchcanvas.model import Model
 from strategies.canvas import Canvas
 
 __all__ = ["Inpainting", "main"]
@@ -50,22 +50,18 @@ class Inpainting(Study):
             description="Completes held-out images of which a part is given, by every strategy "
             "and at equal cost, and says how far the completions are from the images. Write "
             "settings as key=value, for example: masks=half,box num_samples=200 budget=128.",
-            defaults={
-                "data": {"class_path": "datamodules.landscapes.Landscapes"},
-                "solver": described(DEFAULT_SOLVER),
-            },
             presets=None,
         )
 
     @classmethod
     @override
-    def planned(cls, command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[Trial]:
+    def planned(cls, command: Command, model: Model, canvas: Canvas) -> list[Trial]:
         settings, trials = command.settings, []
         for mask in chosen("masks", settings.masks, MASKS):
             for name in command.classes:
                 strategy = command.build(name, solver=settings.solver)
                 try:
-                    strategy = within(settings, strategy, denoiser, canvas, mask)
+                    strategy = within(settings, strategy, model, canvas, mask)
                 except ValueError as error:
                     raise ValueError(f"{name}: {error}") from error
                 trials.append(Trial(mask, name, strategy))

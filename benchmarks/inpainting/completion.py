@@ -94,5 +94,5 @@ class Completer:
             advance(len(indices))
         synchronize(self.device)
         seconds = (time.perf_counter() - begun) / count
-        spent = Spent.of(self.denoiser, self.canvas, canvases=count)
+        spent = Spent.of(self.denoiser, strategy.denoised(self.canvas), canvases=count)
         return Completed(torch.cat(parts), spent, seconds)

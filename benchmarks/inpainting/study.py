@@ -26,14 +26,13 @@ from benchmarks.metrics.features import FeatureNetwork, build_features
 from benchmarks.metrics.frechet import frechet_with_interval
 from benchmarks.metrics.reference import Reference, reference_of
 from benchmarks.metrics.resampling import NORMAL_QUANTILE
-from denoisers.contract import PatchDenoiser
 from patchcanvas.accounting import NFECounter
-from patchcanvas.budget import steps_within
+from patchcanvas.budget import free_strategy, steps_within
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.progress import progress_bars, report_line
-from patchcanvas.environment import autocast_dtype, resolve_device
-from patchcanvas.making import Pictures, as_known
-from patchcanvas.model import load_own
+from patchcanvas.environment import resolve_device
+from patchcanvas.making import Pictures, as_known, tuned
+from patchcanvas.model import Model, load_model
 from patchcanvas.records import plain
 from patchcanvas.sources import MEASURING
 from strategies.base import Strategy
@@ -69,11 +68,11 @@ class Trial:
 def within(
     settings: CompletionSettings,
     strategy: Strategy,
-    denoiser: PatchDenoiser,
+    model: Model,
     canvas: Canvas,
     mask: MaskName,
 ) -> Strategy:
-    """Returns the strategy with the most steps that stay within the budget under a mask.
+    """Returns the strategy on the model, with the most steps within the budget under a mask.
 
     Of random masks the mean cost over all that the run has is what stays within.
 
@@ -85,15 +84,16 @@ def within(
     )
     size = (len(known), canvas.channels, canvas.height, canvas.width)
     nothing = torch.zeros(size, dtype=torch.uint8)
+    fitted = model.fitted(strategy, settings.runtime)
     steps = steps_within(
-        strategy.with_steps,
-        denoiser,
+        free_strategy(fitted, model).with_steps,
+        model.denoiser,
         canvas,
         settings.budget,
         known=as_known(nothing, known),
         gradient_weight=settings.gradient_weight,
     )
-    return strategy.with_steps(steps)
+    return fitted.with_steps(steps)
 
 
 @dataclasses.dataclass
@@ -137,7 +137,7 @@ class Study(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def planned(cls, command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[Trial]:
+    def planned(cls, command: Command, model: Model, canvas: Canvas) -> list[Trial]:
         """Returns all trials, each with the steps that it gets.
 
         Raises:
@@ -176,19 +176,18 @@ class Study(abc.ABC):
         command = cls.read_command(arguments)
         settings = command.settings
         device = resolve_device(settings.device)
-        loaded = load_own(settings.denoiser, device=device)
-        denoiser = loaded.denoiser
-        if denoiser.channels != COLOURS:
+        settings.runtime.validate_device(device)
+        model = load_model(settings.denoiser, settings.runtime)
+        if model.channels != COLOURS:
             raise ValueError(
                 f"denoiser must make photographs of {COLOURS} channels, got one of "
-                f"{denoiser.channels}: take one that was trained on colours."
+                f"{model.channels}: take one that was trained on colours."
             )
-        hold_out(settings.data, loaded.description, loaded.trained_on)
-        denoiser.autocast_dtype = autocast_dtype(settings.precision)
-        height = denoiser.patch_size if settings.height is None else settings.height
-        width = height if settings.width is None else settings.width
-        canvas = Canvas(height=height, width=width, channels=denoiser.channels)
-        trials = cls.planned(command, denoiser, canvas)
+        hold_out(settings.data, model.description, model.trained_on)
+        height = model.patch if settings.canvas.height is None else settings.canvas.height
+        width = height if settings.canvas.width is None else settings.canvas.width
+        canvas = Canvas(height=height, width=width, channels=model.channels)
+        trials = cls.planned(command, model, canvas)
         photographs = settings.data.crops(
             "test", settings.num_samples, height, width, first=settings.num_reference
         )
@@ -201,16 +200,15 @@ class Study(abc.ABC):
             device=device,
             classes=command.classes.values(),
             packages=cls.PACKAGES,
-            denoiser=loaded.description,
+            denoiser=model.description,
             data=settings.data.description,
             features=features.description,
             canvas=(height, width),
         )
         masks = dict.fromkeys(trial.mask for trial in trials)
         keys = {trial.key for trial in trials} | {(mask, REAL) for mask in masks}
-        completer = Completer(
-            NFECounter(denoiser), canvas, settings.seed, device, settings.batch_size
-        )
+        metered = NFECounter(tuned(model, settings, device))
+        completer = Completer(metered, canvas, settings.seed, device, settings.batch_size)
         experiment = Experiment.opened(
             fresh,
             settings.results,

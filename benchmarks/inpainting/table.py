@@ -90,7 +90,7 @@ def circumstances(results: CompletionResults) -> str:
         f"{settings['num_samples']} held-out images of {height} x {width} px, seed "
         f"{settings['seed']}; {solver}, within {settings['budget']:g} evaluated pixels for each "
         f"pixel, a backward pass counted as {settings['gradient_weight']:g}; "
-        f"{settings['precision']}; denoiser {results.denoiser['file']} "
+        f"{settings['runtime']['precision']}; denoiser {results.denoiser['file']} "
         f"({results.denoiser['weights_sha256'][:12]}). FID ({results.features['name']}): of whole "
         f"completions, given pixels included, to {settings['num_reference']:,} other crops; "
         f"comparable at this number of images only. {environment['device']}, "

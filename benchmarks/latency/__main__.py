@@ -25,14 +25,14 @@ from benchmarks.latency.table import (
     notes,
     seconds_table,
 )
-from denoisers.checkpoint import Checkpoint
 from patchcanvas.accounting import NFECounter
 from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, report_line
 from patchcanvas.context.conditioner import NO_CONTEXT, UNCONDITIONAL
-from patchcanvas.environment import autocast_dtype, resolve_device
-from patchcanvas.model import load_own
+from patchcanvas.environment import resolve_device
+from patchcanvas.making import tuned
+from patchcanvas.model import Model, load_model
 from patchcanvas.timing import Bench
 
 __all__ = ["Run", "main"]
@@ -57,12 +57,14 @@ class Run:
     Args:
         settings: What was asked for.
         plan: The strategies and the canvases.
+        model: The denoiser and what belongs to it.
         bench: Where they are timed.
         experiment: Where everything goes, and what is known so far.
     """
 
     settings: LatencySettings
     plan: Plan
+    model: Model
     bench: Bench
     experiment: Experiment[LatencyResults]
 
@@ -82,20 +84,18 @@ class Run:
         command = read_command(arguments)
         settings = command.settings
         device = resolve_device(settings.device)
-        loaded = load_own(settings.denoiser, device=device)
-        denoiser = loaded.denoiser
-        plan = planned(command, denoiser)
-        fresh = fresh_results(command, arguments, device, loaded)
+        settings.runtime.validate_device(device)
+        model = load_model(settings.denoiser, settings.runtime)
+        plan = planned(command, model)
+        fresh = fresh_results(command, arguments, device, model)
         fresh.absences.extend(plan.misfits)
-        denoiser.autocast_dtype = autocast_dtype(settings.precision)
-        if settings.compile:
-            denoiser.network.compile()
-        conditioner = UNCONDITIONAL if denoiser.takes else NO_CONTEXT
-        bench = Bench(NFECounter(denoiser), device, settings.seed, conditioner=conditioner)
+        metered = NFECounter(tuned(model, settings, device))
+        conditioner = UNCONDITIONAL if metered.takes else NO_CONTEXT
+        bench = Bench(metered, device, settings.seed, conditioner=conditioner)
         experiment = Experiment.opened(
             fresh, settings.results, complete=lambda found: complete(found, plan), last=PICTURE
         )
-        return cls(settings, plan, bench, experiment)
+        return cls(settings, plan, model, bench, experiment)
 
     def execute(self, console: Console) -> int:
         """Times width after width; every run is on disk before the next begins."""
@@ -127,7 +127,7 @@ class Run:
         task = progress.add_task("lower bound", total=len(batches))
         try:
             self.results.lower_bound = measured_lower_bound(
-                self.bench.denoiser.denoiser,
+                self.model.denoiser,
                 batches,
                 repeats=self.settings.repeats,
                 device=self.bench.device,
@@ -187,7 +187,8 @@ class Run:
         elif not self.results.has_begun(name, width):
             repeats = repeats_within(settings.repeats, seconds, settings.most_seconds)
             metered, asked = self.bench.denoiser, settings.repeats
-            self.results.put(Point.of(name, width, canvas, metered, asked=asked, repeats=repeats))
+            small = self.plan.strategies[name].denoised(canvas)
+            self.results.put(Point.of(name, width, small, metered, asked=asked, repeats=repeats))
 
     def _time(self, point: Point, number: int) -> None:
         canvas = self.plan.canvases[point.width]
@@ -209,7 +210,7 @@ def complete(results: LatencyResults, plan: Plan) -> bool:
 
 
 def fresh_results(
-    command: Command, arguments: list[str], device: torch.device, loaded: Checkpoint
+    command: Command, arguments: list[str], device: torch.device, model: Model
 ) -> LatencyResults:
     """Returns the record of a run that has not begun."""
     settings = command.settings
@@ -220,9 +221,9 @@ def fresh_results(
         settings=command.record,
         device=device,
         classes=command.classes.values(),
-        denoiser=loaded.description,
-        patch_size=loaded.denoiser.patch_size,
-        height=settings.height or loaded.denoiser.patch_size,
+        denoiser=model.description,
+        patch_size=model.patch,
+        height=settings.canvas.height or model.patch,
         steps=settings.solver.num_steps,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )

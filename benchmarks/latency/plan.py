@@ -4,10 +4,9 @@ import dataclasses
 
 from benchmarks.latency.records import Absence
 from benchmarks.latency.settings import LatencySettings
-from denoisers.contract import PatchDenoiser
 from patchcanvas.bundled import configurations
-from patchcanvas.cli.command_line import Command, described, read
-from patchcanvas.cli.settings import DEFAULT_SOLVER
+from patchcanvas.cli.command_line import Command, read
+from patchcanvas.model import Model
 from sampling.noise import CanvasNoise
 from strategies.base import Strategy
 from strategies.canvas import Canvas
@@ -46,12 +45,11 @@ def read_command(arguments: list[str]) -> Command:
         description="Times one canvas against its width, for every strategy (DiffCollage, "
         "Fig. 5), and counts what it asks of the network. Write settings as key=value, for "
         "example: strategy=naive,diffcollage widths=[1,4,16] solver.num_steps=6.",
-        defaults={"solver": described(DEFAULT_SOLVER)},
         presets=PRESETS,
     )
 
 
-def planned(command: Command, denoiser: PatchDenoiser) -> Plan:
+def planned(command: Command, model: Model) -> Plan:
     """Returns every strategy at every width, built and checked before any of them runs.
 
     Raises:
@@ -60,14 +58,14 @@ def planned(command: Command, denoiser: PatchDenoiser) -> Plan:
     """
     settings = command.settings
     strategies = {
-        name: command.build(name, solver=settings.solver, max_batch=settings.max_batch)
+        name: model.fitted(command.build(name, solver=settings.solver), settings.runtime)
         for name in command.classes
     }
     canvases = {
         width: Canvas(
-            height=settings.height or denoiser.patch_size,
-            width=width * denoiser.patch_size,
-            channels=denoiser.channels,
+            height=settings.canvas.height or model.patch,
+            width=width * model.patch,
+            channels=model.channels,
         )
         for width in settings.widths
     }
@@ -75,7 +73,7 @@ def planned(command: Command, denoiser: PatchDenoiser) -> Plan:
         Absence(name, width, reason, failed=False)
         for width, canvas in canvases.items()
         for name, strategy in strategies.items()
-        if (reason := _misfit(strategy, denoiser, canvas))
+        if (reason := _misfit(strategy, model, canvas))
     ]
     if misfits and (settings.strategy != "all" or len(misfits) == len(strategies) * len(canvases)):
         first = misfits[0]
@@ -83,11 +81,11 @@ def planned(command: Command, denoiser: PatchDenoiser) -> Plan:
     return Plan(strategies, canvases, misfits)
 
 
-def _misfit(strategy: Strategy, denoiser: PatchDenoiser, canvas: Canvas) -> str | None:
+def _misfit(strategy: Strategy, model: Model, canvas: Canvas) -> str | None:
     """Returns why a strategy cannot make a canvas; None if it can."""
     try:
-        strategy.validate_fit(denoiser, canvas, CanvasNoise(0, [0]), None)
-        strategy.window_edges(denoiser, canvas)
+        strategy.validate_fit(model.denoiser, canvas, CanvasNoise(0, [0]), None)
+        strategy.window_edges(model.denoiser, canvas)
     except ValueError as error:
         return str(error)
     return None

@@ -60,8 +60,8 @@ class Point:
     Args:
         strategy: Short name, or dotted path.
         width: Width of the canvas, in patches.
-        canvas: Its height and width, in pixels.
-        nfe: Calls of the network.
+        canvas: Its height and width, in the denoiser's pixels.
+        nfe: Calls of the network that the strategy asks for; memory may split them.
         patch_evaluations: Windows evaluated, halves counted as windows of their own.
         pixels: Pixels evaluated.
         backward_passes: Backward passes through the network.

@@ -106,10 +106,11 @@ def line_of(point: Point) -> str:
 def notes(results: LatencyResults) -> list[str]:
     """Returns what must be read with the figures, a sentence or two each."""
     settings, environment = results.settings, results.environment
+    runtime = settings["runtime"]
     found = [
         f"One canvas alone, {results.height} px high and so many patches of "
         f"{results.patch_size} px wide; {results.steps} steps of {_solver(settings)}; "
-        f"{settings['precision']}{', compiled' if settings['compile'] else ''}; seed "
+        f"{runtime['precision']}{', compiled' if runtime['compile'] else ''}; seed "
         f"{settings['seed']}; {environment['device']}; CPU threads: {environment['threads']}; "
         f"torch {environment['versions']['torch']}; {results.created[:10]}"
         + (f"; load before it {results.load:.2f}." if results.load is not None else "."),

@@ -3,8 +3,8 @@
 import dataclasses
 
 from benchmarks.oracle.measure import Trial
-from benchmarks.oracle.settings import DEFAULT_SOLVER, Case, OracleSettings
-from patchcanvas.cli.command_line import Command, described, read
+from benchmarks.oracle.settings import Case, OracleSettings
+from patchcanvas.cli.command_line import Command, read
 from sampling.solvers import Solver
 from strategies.sequential import SequentialStrategy
 
@@ -41,7 +41,6 @@ def read_command(arguments: list[str]) -> Command:
         "far each one's canvases are from the true field: bias, with no training and no network. "
         "Write settings as key=value, for example: strategy=diffcollage line.length=[4,16] "
         "line.overlap=4.",
-        defaults={"solver": described(DEFAULT_SOLVER)},
         presets=None,
     )
 

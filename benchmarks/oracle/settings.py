@@ -1,11 +1,12 @@
 """Every setting of the oracle, with its unit and its default."""
 
 import dataclasses
-import difflib
 from collections import Counter
-from pathlib import Path
 
+from benchmarks.experiment.settings import StrategySettings
 from denoisers.gaussian import Covariance, GaussianField
+from patchcanvas.cli.keys import chosen
+from patchcanvas.cli.settings import SolverSettings, validate_minimum
 from sampling.solvers import Heun, Solver
 from strategies.canvas import Canvas
 
@@ -161,20 +162,15 @@ class Plane:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OracleSettings:
+class OracleSettings(SolverSettings, StrategySettings):
     """Every strategy against a field whose answer is known.
 
     Args:
-        strategy: Name of a strategy, several with commas between, or `all`; or the dotted path of
-            a class of your own. A strategy's own settings are `name.setting=value`, for example
-            lshape_repaint.jump_n_sample=10.
         fields: `line`, `plane`, or both with a comma between.
         line: The one-dimensional fields.
         plane: The two-dimensional fields.
         mean: Mean of every pixel.
         variance: Variance of every pixel.
-        solver: The way from noise to sample: `heun`, `euler`, `ddim`, `dpmsolver++`, `deis`, or a
-            class path; its own settings are solver.num_steps and so on.
         sequential_steps: Steps of the strategies that fill one window after another; null for
             those of the solver.
         true_start: Whether these strategies are given a true sample of the window in the middle,
@@ -182,12 +178,8 @@ class OracleSettings:
         num_samples: Canvases of a strategy whose exact answer cannot be had, since it is not affine
             in its noise, or since that takes too much; and most unit vectors.
         batch_size: Canvases made at a time. Other sizes make other samples.
-        seed: Seeds all noise.
-        results: Folder of the runs; each gets a folder of its own in there.
-        name: Name of the run.
     """
 
-    strategy: str = "all"
     fields: str = "line,plane"
     line: Line = Line()
     plane: Plane = Plane()
@@ -198,22 +190,11 @@ class OracleSettings:
     true_start: bool = True
     num_samples: int = 10000
     batch_size: int = 1000
-    seed: int = 0
-    results: Path = Path("results")
     name: str = "oracle"
 
     def __post_init__(self) -> None:
-        for field in self.fields.split(","):
-            if field not in FIELDS:
-                near = difflib.get_close_matches(field, FIELDS, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
-                raise ValueError(
-                    f"fields must be line, plane, or both with a comma between, got {field!r}{hint}"
-                )
-        for name, least in (("num_samples", 2), ("batch_size", 1), ("sequential_steps", 2)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}.")
+        chosen("fields", self.fields, FIELDS)
+        validate_minimum(self, ("num_samples", 2), ("batch_size", 1), ("sequential_steps", 2))
         self.cases()
 
     def cases(self) -> list[Case]:

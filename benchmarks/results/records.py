@@ -96,7 +96,7 @@ class Results(Record):
     )
     IGNORED: ClassVar[frozenset[str]] = Record.IGNORED | {
         *("batch_size", "devices", "num_nodes"),
-        *("loggers", "latency", "latency_repeats"),
+        *("loggers", "latency", "repeats"),
     }
 
     denoiser: dict[str, Any]

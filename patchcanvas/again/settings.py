@@ -68,7 +68,7 @@ def read_settings(arguments: list[str]) -> AgainSettings:
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    settings, _ = cli.read_settings(
+    command = cli.read_settings(
         named(arguments, "picture"),
         AgainSettings,
         prog="patchcanvas again",
@@ -76,4 +76,4 @@ def read_settings(arguments: list[str]) -> AgainSettings:
         "same bit for bit. PICTURE is the first word without =. Files are looked for where they "
         "lay the first time, unless it is said where they lie now.",
     )
-    return settings
+    return command.settings

@@ -1,6 +1,7 @@
 """How a command line becomes a plan: settings, strategies, and a record of both."""
 
 import dataclasses
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -57,15 +58,15 @@ class Command:
 
     Args:
         settings: The settings that all strategies share.
+        record: All settings as plain values; equal records make equal results.
         classes: The strategies to run, by name, in order.
         own: What single strategies were given, as `--setting=value`, by name.
-        record: All settings as plain values; equal records make equal results.
     """
 
     settings: Any
-    classes: dict[str, type[Strategy]]
-    own: dict[str, list[str]]
     record: dict[str, Any]
+    classes: dict[str, type[Strategy]] = dataclasses.field(default_factory=dict)
+    own: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def build(self, name: str, *, solver: Solver, **defaults: Any) -> Strategy:
         """Builds a strategy from its own settings, and from those `defaults` that it has."""
@@ -91,7 +92,6 @@ def read(
     *,
     prog: str,
     description: str,
-    defaults: dict[str, Any],
     presets: Path | None = PRESETS,
 ) -> Command:
     """Reads a command line whose settings are those of a dataclass and of strategies.
@@ -101,7 +101,6 @@ def read(
         settings_class: A dataclass with a field `strategy`.
         prog: The command, for the help.
         description: What it does, for the help.
-        defaults: Values of fields that hold a class.
         presets: Folder of what `config=NAME` stands for; None if there are only files.
 
     Raises:
@@ -109,9 +108,7 @@ def read(
         SystemExit: After printing the help, if that is asked for.
     """
     known_presets = {} if presets is None else {path.stem: path for path in presets.glob("*.yaml")}
-    tokens = normalised(arguments, known_presets)
-    if any(field.name == "runtime" for field in dataclasses.fields(settings_class)):
-        tokens = [_of_runtime(token) for token in tokens]
+    tokens = _tokens(arguments, settings_class, known_presets)
     shared, own = _sorted_out(tokens, {*names(), *_given_strategies(tokens)})
     description += f" The strategies are {', '.join(names())}."
     epilog = (
@@ -119,14 +116,14 @@ def read(
         "Their meaning stands in strategies/NAME.py."
     )
     settings, record = _read(
-        shared, settings_class, prog, description, defaults, sorted(known_presets), epilog
+        shared, settings_class, prog, description, sorted(known_presets), epilog
     )
     chosen = names() if settings.strategy == "all" else settings.strategy.split(",")
     classes = {name: strategy_class(name) for name in chosen}
     stray = sorted(set(own) - set(classes))
     if stray:
         raise ValueError(f"{stray[0]} has settings of its own here, but is not among those to run.")
-    return Command(settings, classes, own, record | {"own": own})
+    return Command(settings, record | {"own": own}, classes, own)
 
 
 def read_single(arguments: list[str], settings_class: type, **how: Any) -> Command:
@@ -150,8 +147,7 @@ def read_settings(
     *,
     prog: str,
     description: str,
-    defaults: dict[str, Any] | None = None,
-) -> tuple[Any, dict[str, Any]]:
+) -> Command:
     """Reads a command line of settings alone, without strategies or presets.
 
     Args:
@@ -159,17 +155,21 @@ def read_settings(
         settings_class: A dataclass.
         prog: The command, for the help.
         description: What it does, for the help.
-        defaults: Values of fields that hold a class.
-
-    Returns:
-        The settings, and all of them as plain values.
 
     Raises:
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    tokens = normalised(arguments, {})
-    return _read(tokens, settings_class, prog, description, defaults or {}, [])
+    tokens = _tokens(arguments, settings_class, {})
+    return Command(*_read(tokens, settings_class, prog, description, []))
+
+
+def _tokens(arguments: list[str], settings_class: type, presets: dict[str, Path]) -> list[str]:
+    """Returns `--key=value` for every word, also where part of the key may be left out."""
+    tokens = normalised(arguments, presets)
+    if any(field.name == "runtime" for field in dataclasses.fields(settings_class)):
+        return [_of_runtime(token) for token in tokens]
+    return tokens
 
 
 def _read(
@@ -177,7 +177,6 @@ def _read(
     settings_class: type,
     prog: str,
     description: str,
-    defaults: dict[str, Any],
     presets: list[str],
     epilog: str | None = None,
 ) -> tuple[Any, dict[str, Any]]:
@@ -190,6 +189,7 @@ def _read(
         + " YAML file of settings; keys given here win.",
     )
     parser.add_class_arguments(settings_class, None)
+    defaults = _classes_by_default(settings_class)
     parser.set_defaults(defaults)
     validate_keys(settings_class, tokens, defaults)
     validate_values(settings_class, tokens)
@@ -201,6 +201,18 @@ def _read(
     fields = dataclasses.fields(settings_class)
     settings = settings_class(**{field.name: values[field.name] for field in fields})
     return settings, yaml.safe_load(parser.dump(config, skip_validation=True))
+
+
+def _classes_by_default(settings_class: type) -> dict[str, Any]:
+    """Returns what fields hold whose class can be chosen, where nothing is said."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(settings_class):
+        made = field.default_factory
+        if isinstance(field.default, Solver):
+            found[field.name] = described(field.default)
+        elif inspect.isclass(made) and made.__module__ != "builtins":
+            found[field.name] = {"class_path": f"{made.__module__}.{made.__qualname__}"}
+    return found
 
 
 def described(solver: Solver) -> dict[str, Any]:

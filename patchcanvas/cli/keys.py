@@ -6,12 +6,13 @@ import importlib
 import inspect
 from collections.abc import Iterable
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-__all__ = ["key_and_value", "keys_of", "nearest", "validate_keys", "validate_values"]
+__all__ = ["chosen", "key_and_value", "keys_of", "nearest", "validate_keys", "validate_values"]
 
+Name = TypeVar("Name", bound=str)
 NUMBERS = {int: "int", float: "float", bool: "bool"}
 
 
@@ -91,6 +92,22 @@ def nearest(word: str, known: Iterable[str], *, otherwise: str) -> str:
     """Returns the hint that ends a sentence about an unknown word."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else otherwise
+
+
+def chosen(key: str, value: str, known: tuple[Name, ...]) -> list[Name]:
+    """Returns the names in a list with commas, each once.
+
+    Raises:
+        ValueError: If one is not known, with the nearest that is, or there is none.
+    """
+    found = list(dict.fromkeys(name for name in value.split(",") if name))
+    if not found:
+        raise ValueError(f"{key} must name at least one of {', '.join(known)}, got none.")
+    for name in found:
+        if name not in known:
+            hint = nearest(name, known, otherwise=".")
+            raise ValueError(f"{key} must be among {', '.join(known)}, got {name!r}{hint}")
+    return [known[known.index(name)] for name in found]
 
 
 def _numbers(kind: type) -> Any:

@@ -3,13 +3,8 @@
 import dataclasses
 
 from patchcanvas.bundled import configurations
-from patchcanvas.cli.command_line import (
-    Command,
-    described,
-    read_single,
-    with_defaults_of_pretrained,
-)
-from patchcanvas.cli.settings import DEFAULT_SIZE, DEFAULT_SOLVER, PictureSettings
+from patchcanvas.cli.command_line import Command, read_single, with_defaults_of_pretrained
+from patchcanvas.cli.settings import DEFAULT_SIZE, PictureSettings
 from patchcanvas.model import CanvasSize
 
 __all__ = ["PROGRAM", "GenerateSettings", "read_command"]
@@ -44,6 +39,5 @@ def read_command(arguments: list[str]) -> Command:
         description="Makes pictures larger than a denoiser's patch. Write settings as key=value or "
         "--key value, for example: denoiser=diffusers:OWNER/MODEL context.prompt='a mountain lake' "
         "canvas.width=3072 output=lake.png.",
-        defaults={"solver": described(DEFAULT_SOLVER)},
         presets=configurations("generate"),
     )

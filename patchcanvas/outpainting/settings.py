@@ -8,36 +8,17 @@ from pathlib import Path
 from typing_extensions import override
 
 from patchcanvas.bundled import configurations
-from patchcanvas.cli.command_line import (
-    Command,
-    described,
-    read_single,
-    with_defaults_of_pretrained,
-)
-from patchcanvas.cli.settings import DEFAULT_SOLVER, PictureSettings
+from patchcanvas.cli.command_line import Command, read_single, with_defaults_of_pretrained
+from patchcanvas.cli.settings import PictureSettings
 from patchcanvas.cli.words import named
 from patchcanvas.image_file import MAX_MEGAPIXELS, validate_max_megapixels
+from patchcanvas.model import Loops
 
-__all__ = ["PROGRAM", "Loops", "OutpaintSettings", "read_command"]
+__all__ = ["PROGRAM", "OutpaintSettings", "read_command"]
 
 PROGRAM = "patchcanvas outpaint"
 SIZE = re.compile(r"(\d+)[xX×](\d+)")  # noqa: RUF001  the sign is what people write
 PLACE = re.compile(r"(-?\d+),(-?\d+)")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Loops:
-    """Which edges of the canvas continue at the other side.
-
-    Args:
-        wrap_height: Whether the bottom edge continues at the top.
-        wrap_width: Whether the right edge continues at the left: a loop, a 360-degree panorama.
-    """
-
-    wrap_height: bool = False
-    wrap_width: bool = False
-
-
 OPEN = Loops()
 
 
@@ -141,6 +122,5 @@ def read_command(arguments: list[str]) -> Command:
         description="Continues an image to a larger canvas, or paints parts of it anew, and keeps "
         "all its other pixels bit by bit. IMAGE is the first word without =; write settings as "
         "key=value or --key value, for example: photo.jpg --to 1024x512 at=0,128 seed=3.",
-        defaults={"solver": described(DEFAULT_SOLVER)},
         presets=configurations("outpaint"),
     )

@@ -10,25 +10,22 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from denoisers.checkpoint import Checkpoint, sha256_of
+from denoisers.checkpoint import sha256_of
 from denoisers.contract import Image, PatchDenoiser
 from patchcanvas.accounting import NFECounter
+from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars
-from patchcanvas.environment import (
-    autocast_dtype,
-    describe_environment,
-    resolve_device,
-)
+from patchcanvas.environment import describe_environment, resolve_device
 from patchcanvas.files import unlock
 from patchcanvas.image_file import read_image
-from patchcanvas.model import load_own
+from patchcanvas.model import Model, load_model
 from patchcanvas.sources import MAKING, sha256_of_sources
 from patchcanvas.streaming.folder import ENDS, LOG, PLOT, TILES, StripFolder
 from patchcanvas.streaming.growth import Growth
 from patchcanvas.streaming.picture import draw, draw_ends, summary
 from patchcanvas.streaming.records import Log, Record
-from patchcanvas.streaming.settings import Command, StreamSettings, read_command
+from patchcanvas.streaming.settings import StreamSettings, read_command
 from patchcanvas.streaming.state import Standing
 from sampling.noise import CanvasNoise
 from strategies.conveyor import Conveyor, State
@@ -70,8 +67,8 @@ class Run:
         command = read_command(arguments)
         settings = command.settings
         device = resolve_device(settings.device)
-        loaded = load_own(settings.denoiser, device=device)
-        denoiser = loaded.denoiser
+        model = load_model(settings.denoiser, settings.runtime)
+        denoiser = model.placed(device, settings.runtime).denoiser
         if denoiser.channels != 3:
             raise ValueError(
                 f"a strip is written as RGB: the denoiser must have 3 channels, got "
@@ -80,12 +77,9 @@ class Run:
         conveyor = conveyor_of(settings, denoiser)
         noise = CanvasNoise(settings.seed, [0], device=device)
         known = None if settings.known is None else known_strip(settings.known, settings)
-        fresh = fresh_record(command, arguments, conveyor, loaded, device)
+        fresh = fresh_record(command, arguments, conveyor, model, device)
         state = conveyor.begin(denoiser, noise, known=known)
         folder = StripFolder.opened(settings.folder, fresh)
-        denoiser.autocast_dtype = autocast_dtype(settings.precision)
-        if settings.compile:
-            denoiser.network.compile()
         try:
             growth = growth_in(folder, conveyor, denoiser, noise, state, settings)
         except BaseException:
@@ -167,7 +161,7 @@ def conveyor_of(settings: StreamSettings, denoiser: PatchDenoiser) -> Conveyor:
     return Conveyor(
         solver=settings.solver,
         window=settings.window,
-        height=settings.height,
+        height=settings.canvas.height,
         past=settings.past,
         block=settings.block or max(1, window // 2),
         clean_level=settings.clean_level,
@@ -190,7 +184,7 @@ def fresh_record(
     command: Command,
     arguments: list[str],
     conveyor: Conveyor,
-    loaded: Checkpoint,
+    model: Model,
     device: torch.device,
 ) -> Record:
     """Returns the record of a strip that has not begun.
@@ -198,14 +192,14 @@ def fresh_record(
     Raises:
         ValueError: If the denoiser cannot take the windows.
     """
-    settings, belt = command.settings, conveyor.belt(loaded.denoiser)
+    settings, belt = command.settings, conveyor.belt(model.denoiser)
     layout = {name: getattr(belt, name) for name in ("height", "width", "past", "block", "active")}
     return Record(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(["patchcanvas", "stream", *arguments]),
         settings=command.record,
         environment=describe_environment(device) | {"sources": sha256_of_sources([], MAKING)},
-        denoiser=loaded.description,
+        denoiser=model.description,
         known=None if settings.known is None else sha256_of(settings.known),
         window=layout | {"lag": belt.lag},
         tile=settings.tile,

@@ -9,11 +9,10 @@ from benchmarks.inpainting.masks import MaskName
 from benchmarks.inpainting.picture import draw_grid, masked
 from benchmarks.inpainting.records import Figure
 from benchmarks.inpainting.study import Advance, Study, Trial
-from denoisers.contract import PatchDenoiser
-from patchcanvas.cli.command_line import Command, described, read
+from patchcanvas.cli.command_line import Command, read
 from patchcanvas.cli.entry import carried_out
-from patchcanvas.cli.settings import DEFAULT_SOLVER
 from patchcanvas.making import Pictures
+from patchcanvas.model import Model
 from patchcanvas.sources import STUDYING
 from strategies.canvas import Canvas
 from studies.guidance.figures import halves_compared
@@ -51,17 +50,13 @@ class Guidance(Study):
             description="Makes the right half of held-out images from the left one, under input "
             "guidance of several weights, and compares the texture of both halves. Write settings "
             "as key=value, for example: weights=[0,1,2] num_samples=200 budget=128.",
-            defaults={
-                "data": {"class_path": "datamodules.landscapes.Landscapes"},
-                "solver": described(DEFAULT_SOLVER),
-            },
             presets=None,
         )
 
     @classmethod
     @override
-    def planned(cls, command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[Trial]:
-        return planned(command, denoiser, canvas)
+    def planned(cls, command: Command, model: Model, canvas: Canvas) -> list[Trial]:
+        return planned(command, model, canvas)
 
     @override
     def figures_of(self, trial: Trial, images: Pictures, advance: Advance) -> dict[str, Figure]:

@@ -4,11 +4,11 @@ import dataclasses
 from typing import Any
 
 from benchmarks.inpainting.masks import MaskName
-from benchmarks.inpainting.settings import chosen
 from benchmarks.inpainting.study import Trial, within
 from benchmarks.metrics.texture import OCTAVES
-from denoisers.contract import PatchDenoiser
 from patchcanvas.cli.command_line import Command
+from patchcanvas.cli.keys import chosen
+from patchcanvas.model import Model
 from strategies.base import Strategy
 from strategies.canvas import Canvas
 from studies.guidance.settings import BRANCHES
@@ -21,7 +21,7 @@ UNGUIDED = 1.0
 SMALLEST = 2**OCTAVES
 
 
-def planned(command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[Trial]:
+def planned(command: Command, model: Model, canvas: Canvas) -> list[Trial]:
     """Returns the trials: at equal evaluations first, then those at equal steps.
 
     Raises:
@@ -38,12 +38,12 @@ def planned(command: Command, denoiser: PatchDenoiser, canvas: Canvas) -> list[T
     settings = command.settings
     ((name, _),) = command.classes.items()
     strategy = command.build(name, solver=settings.solver)
-    plain = within(settings, guided(strategy, UNGUIDED, None), denoiser, canvas, MASK)
+    plain = within(settings, guided(strategy, UNGUIDED, None), model, canvas, MASK)
     trials, again = [], []
     for weight in settings.weights:
         for branch in _branches(weight, settings.weak_branches):
             own = guided(strategy, weight, branch)
-            own = within(settings, own, denoiser, canvas, MASK)
+            own = within(settings, own, model, canvas, MASK)
             label = row_name(weight, branch)
             trials.append(Trial(MASK, label, own))
             if settings.equal_steps and own.solver.num_steps != plain.solver.num_steps:

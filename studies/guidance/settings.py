@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from benchmarks.inpainting.settings import CompletionSettings, chosen
+from benchmarks.inpainting.settings import CompletionSettings
+from patchcanvas.cli.keys import chosen
 
 __all__ = ["BRANCHES", "GuidanceSettings"]
 
@@ -22,7 +23,6 @@ class GuidanceSettings(CompletionSettings):
             `current_level`, that half noised to the level of the other; `pure_noise`, nothing.
         equal_steps: Whether guided rows are measured with the steps of the row without guidance
             too, at about twice the budget.
-        name: Name of the run.
     """
 
     strategy: str = "async_patch"

@@ -47,7 +47,7 @@ def network_canvases(denoiser: Path, way: Way, folder: Path, *words: str) -> Run
         f"denoiser={denoiser}",
         f"{STRATEGY}.variables={way}",
         "plain_fid=false",
-        "latency_repeats=1",
+        "repeats=1",
         *words,
     )
 

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from benchmarks.experiment.folder import Experiment
+from patchcanvas.cli.command_line import Command
 from patchcanvas.cli.entry import carried_out
 from patchcanvas.cli.progress import progress_bars, report_line
 from patchcanvas.sources import STUDYING
@@ -23,7 +24,7 @@ from studies.peers.defects import cases, found
 from studies.peers.jobs import PeerError
 from studies.peers.plan import Bench, Entrant, loaded
 from studies.peers.records import MULTIDIFFUSION, PANORAMA, PeerResults, Row
-from studies.peers.settings import Command, read_command
+from studies.peers.settings import read_command
 from studies.peers.table import TABLE, document
 from studies.peers.theirs import Theirs, Worker
 

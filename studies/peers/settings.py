@@ -3,18 +3,35 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
 
-from patchcanvas.cli.command_line import read_settings
+from benchmarks.experiment.settings import ExperimentSettings
+from patchcanvas.cli.command_line import Command, read_settings
+from patchcanvas.cli.settings import validate_minimum
 from studies.peers.jobs import STRIDE, VIEW, Job
 
-__all__ = ["SCALE", "Command", "PeerSettings", "read_command"]
+__all__ = ["SCALE", "PanoramaSize", "PeerSettings", "read_command"]
 
 SCALE = 8  # pixels of an image along a side of a latent pixel; the peer knows no other
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PeerSettings:
+class PanoramaSize:
+    """The size of the panorama.
+
+    Args:
+        height: Pixels from top to bottom, 512 and any number of strides of 64.
+        width: Pixels from left to right, 512 and any number of strides of 64.
+    """
+
+    height: int = 512
+    width: int = 2048
+
+
+PANORAMA = PanoramaSize()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PeerSettings(ExperimentSettings):
     """Our parallel strategies beside the panorama pipeline of diffusers.
 
     Args:
@@ -26,8 +43,7 @@ class PeerSettings:
             time on both sides.
         python: Interpreter whose diffusers is the peer; by default this one.
         prompt: What the panorama shows.
-        height: Pixels from top to bottom, 512 and any number of strides of 64.
-        width: Pixels from left to right, 512 and any number of strides of 64.
+        canvas: Size of the panorama, in pixels.
         num_steps: Steps of DDIM.
         guidance: Scale of guidance.
         batches: Numbers of views in one call of the network that are tried on both sides, beside
@@ -35,8 +51,6 @@ class PeerSettings:
         repeats: Rounds; in each of them every way to make the panorama is timed once.
         defects: Whether the peer's defects are measured too.
         seed: Seeds the starting latents, and the weights of the small model.
-        results: Folder of the runs; each gets a folder of its own in there.
-        name: Name of the run.
     """
 
     denoiser: Path | None = None
@@ -44,20 +58,18 @@ class PeerSettings:
     attention: tuple[bool, ...] = (False, False, False, True)
     python: Path = Path(sys.executable)
     prompt: str = "a photo of the dolomites"
-    height: int = 512
-    width: int = 2048
+    canvas: PanoramaSize = PANORAMA
     num_steps: int = 50
     guidance: float = 7.5
     batches: tuple[int, ...] = (4,)
     repeats: int = 5
     defects: bool = True
     seed: int = 0
-    results: Path = Path("results")
     name: str = "peers"
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
-            _validate_covered(name, getattr(self, name))
+            _validate_covered(name, getattr(self.canvas, name))
         if self.channels < 8 or self.channels % 8:
             raise ValueError(f"channels must be 8, 16, 24 and so on, got {self.channels}.")
         if len(self.attention) < 2 or not any(self.attention):
@@ -73,17 +85,15 @@ class PeerSettings:
             raise ValueError(
                 f"batches must be different numbers from 2 up, got {list(self.batches)}."
             )
-        for name, least in (("num_steps", 2), ("repeats", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        validate_minimum(self, ("num_steps", 2), ("repeats", 1))
 
     @property
     def job(self) -> Job:
         """The panorama that is timed."""
         return Job(
             prompt=self.prompt,
-            height=self.height,
-            width=self.width,
+            height=self.canvas.height,
+            width=self.canvas.width,
             num_steps=self.num_steps,
             guidance=self.guidance,
             seed=self.seed,
@@ -97,22 +107,9 @@ def _validate_covered(name: str, length: int) -> None:
         return
     below = max(view, view + (length - view) // stride * stride)
     raise ValueError(
-        f"{name} must be {view} px and any number of strides of {stride} px, or the peer leaves "
-        f"pixels uncovered, got {length}; the nearest are {below} and {below + stride}."
+        f"canvas.{name} must be {view} px and any number of strides of {stride} px, or the peer "
+        f"leaves pixels uncovered, got {length}; the nearest are {below} and {below + stride}."
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Command:
-    """A command line, read and checked.
-
-    Args:
-        settings: The settings.
-        record: All of them as plain values.
-    """
-
-    settings: PeerSettings
-    record: dict[str, Any]
 
 
 def read_command(arguments: list[str]) -> Command:
@@ -122,7 +119,7 @@ def read_command(arguments: list[str]) -> Command:
         ValueError: If a key or value is wrong, with the nearest valid name.
         SystemExit: After printing the help, if that is asked for.
     """
-    settings, record = read_settings(
+    return read_settings(
         arguments,
         PeerSettings,
         prog="python -m studies.peers",
@@ -131,4 +128,3 @@ def read_command(arguments: list[str]) -> Command:
         "both sides. Write settings as key=value, for example: python=OTHER/bin/python "
         "num_steps=10.",
     )
-    return Command(settings, record)

@@ -83,12 +83,13 @@ def defects(findings: Sequence[Finding]) -> list[Column]:
 def notes(results: PeerResults) -> list[str]:
     """Returns what must be read with the figures, a sentence or two each."""
     settings, environment, peer = results.settings, results.environment, results.peer
+    canvas = settings["canvas"]
     ours = ", ".join(f"{name} {environment['versions'][name]}" for name in LIBRARIES[:2])
     theirs = ", ".join(f"{name} {peer['versions'][name]}" for name in LIBRARIES)
     default = results.default()
     copies = Spread.of(default.copy_seconds)
     return [
-        f"One panorama of {settings['height']} x {settings['width']} px, {settings['num_steps']} "
+        f"One panorama of {canvas['height']} x {canvas['width']} px, {settings['num_steps']} "
         f"steps of DDIM, guidance {settings['guidance']:g}, seed {settings['seed']}, views of 64 "
         f"latents every 8; model: {results.denoiser['file']} "
         f"({results.denoiser['weights_sha256'][:12]}, {results.denoiser['parameters']:,} "
